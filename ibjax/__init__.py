@@ -1,0 +1,41 @@
+"""ibjax: the information bottleneck of deep learning, measured.
+
+Nothing is imported until it is used, and importing touches no device and sets no JAX option. The rooms are
+``ibjax.information``, ``estimators``, ``datasets``, ``networks``, ``training``, ``plane``, ``sweep``, ``plotting`` and
+``experiments``; `ibjax.open` reads the results of a run.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ibjax.sweep import open_run as open  # noqa: A004 - the verb a user looks for
+
+__version__ = "0.1.0"
+__all__ = ["open"]
+
+_ROOMS = (
+    "datasets",
+    "estimators",
+    "experiments",
+    "information",
+    "networks",
+    "plane",
+    "plotting",
+    "sweep",
+    "training",
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Import rooms, and `ibjax.open`, on first use (PEP 562)."""
+    if name == "open":
+        return importlib.import_module("ibjax.sweep").open_run
+    if name in _ROOMS:
+        return importlib.import_module(f"ibjax.{name}")
+    raise AttributeError(f"module 'ibjax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Names of the rooms too."""
+    return sorted([*globals(), *_ROOMS, "open"])

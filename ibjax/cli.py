@@ -1,0 +1,271 @@
+"""The command line: config in, library call, file out."""
+
+import contextlib
+import dataclasses
+import io
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+import ibjax
+from ibjax.errors import InputError, choose
+
+_INTERRUPTED = 130
+_WRONG = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """Where an experiment's results go."""
+
+    out: Path | None = None
+    """Folder for the results and figures; by default runs/EXPERIMENT-PRESET."""
+    resume: bool = False
+    """Go on with the run in that folder, which must have the same settings."""
+    figures: bool = True
+    """Draw the figures at the end."""
+    devices: int | None = None
+    """Host devices to use; None takes one a core. Results do not depend on it."""
+
+
+def list_() -> None:
+    """List experiments and presets, estimators, and what the settings may name."""
+    from ibjax.datasets import SPLITS
+    from ibjax.estimators import ESTIMATORS, RANGES, RULES
+    from ibjax.experiments import EXPERIMENTS
+    from ibjax.networks import ACTIVATIONS, INITIALIZERS
+    from ibjax.training import OPTIMIZERS
+
+    console = Console()
+    for name, experiment in EXPERIMENTS.items():
+        console.print(f"[bold]{name}[/]  {experiment.summary}\n    presets: {', '.join(experiment.presets)}")
+    for what, names in {
+        "estimators": ESTIMATORS,
+        "binning rules": RULES,
+        "binning ranges": RANGES,
+        "activations": ACTIVATIONS,
+        "initializers": INITIALIZERS,
+        "optimizers": OPTIMIZERS,
+        "splits": SPLITS,
+    }.items():
+        console.print(f"{what}: {', '.join(names)}", highlight=False)
+
+
+def run(experiment: tyro.conf.Positional[str]) -> None:
+    """Run an experiment; `ibjax run EXPERIMENT --help` explains its presets and settings.
+
+    Args:
+        experiment: its name, see `ibjax list`.
+    """
+    _run([experiment])
+
+
+def show(folder: tyro.conf.Positional[Path], estimator: int = 0) -> None:
+    """Print a run, finished or not: every layer at the first, the peak and the last epoch, and its compression.
+
+    Args:
+        folder: folder of a run.
+        estimator: which of its estimators, counted from 0.
+    """
+    _print_summary(ibjax.open(folder), estimator)
+
+
+def plot(folder: tyro.conf.Positional[Path], out: Path | None = None) -> None:
+    """Draw the figures of a run, finished or not.
+
+    Args:
+        folder: folder of a run.
+        out: folder for the figures; by default FOLDER/figures.
+    """
+    _draw(ibjax.open(folder), out or folder / "figures")
+
+
+def plane(
+    file: tyro.conf.Positional[Path],
+    out: Path = Path("plane"),
+    measure: tuple[str, ...] = ("binning:range=layer",),
+) -> None:
+    """Measure and draw activations that were recorded elsewhere.
+
+    Args:
+        file: an .npz file with arrays t1, t2, ... of shape (n, units) or (epochs, n, units), labels y, and if you like
+            epochs and p_y_given_x.
+        out: folder for the figures.
+        measure: estimators, each name:setting=value,...
+    """
+    from ibjax.estimators import parse
+    from ibjax.plane import from_activations, read_activations
+
+    layers, arrays = read_activations(file)
+    found = from_activations(
+        layers,
+        arrays["y"],
+        estimators=[parse(text) for text in measure],
+        p_y_given_x=arrays.get("p_y_given_x"),
+        epochs=arrays["epochs"].tolist() if "epochs" in arrays else None,
+        title=file.stem,
+    )
+    _print_summary(found)
+    _draw(found, out)
+
+
+def measure(folder: tyro.conf.Positional[Path], measure: tuple[str, ...]) -> None:
+    """Measure a finished run by more estimators, without training; it must have been made with --keep-params.
+
+    Args:
+        folder: folder of the run.
+        measure: estimators, each name:setting=value,...
+    """
+    from ibjax.estimators import parse
+    from ibjax.experiments.registry import config_of, study_of
+    from ibjax.sweep import remeasure
+
+    estimators = [parse(text) for text in measure]
+    study = study_of(config_of(ibjax.open(folder)))
+    _print_summary(remeasure(study, folder, estimators))
+
+
+def _run(args: Sequence[str]) -> None:
+    """Run an experiment: ``ibjax run NAME [--preset P] [settings]``."""
+    from ibjax.experiments.registry import EXPERIMENTS, study_of
+    from ibjax.experiments.registry import run as run_experiment
+    from ibjax.sweep import use_every_core
+
+    if not args or args[0].startswith("-"):
+        raise InputError(f"run needs an experiment first: choose from {', '.join(EXPERIMENTS)}")
+    name, *rest = args
+    experiment = EXPERIMENTS[choose("experiment", name, EXPERIMENTS)]
+    preset, rest = _take(rest, "--preset", next(iter(experiment.presets)))
+    default = experiment.presets[choose(f"preset of {name}", preset, experiment.presets)]
+
+    kind: Any = type(default)
+
+    def job(
+        options: Annotated[RunOptions, tyro.conf.OmitArgPrefixes] = RunOptions(),
+        config: Annotated[kind, tyro.conf.OmitArgPrefixes] = default,
+    ) -> tuple[RunOptions, Any]:
+        return options, config
+
+    presets = ", ".join(experiment.presets)
+    description = f"{experiment.summary}. --preset names the defaults below: {presets}; now {preset}."
+    options, config = _parse(tyro.cli, rest, f=job, prog=f"ibjax run {name}", description=description)
+    # Before JAX is used, and no more devices than there is work for.
+    use_every_core(options.devices)
+    study_of(config)
+    out = options.out or Path("runs") / f"{name}-{preset}"
+    try:
+        found = run_experiment(config, out, resume=options.resume)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted: what was measured is in {out}, add --resume to go on") from None
+    _print_summary(found)
+    if options.figures:
+        _draw(found, out / "figures")
+
+
+def _take(args: list[str], flag: str, default: str) -> tuple[str, list[str]]:
+    """Take ``flag value`` or ``flag=value`` out of the arguments."""
+    for place, text in enumerate(args):
+        if text == flag:
+            if place + 1 == len(args):
+                raise InputError(f"{flag} needs a value")
+            return args[place + 1], args[:place] + args[place + 2 :]
+        if text.startswith(f"{flag}="):
+            return text.removeprefix(f"{flag}="), args[:place] + args[place + 1 :]
+    return default, args
+
+
+def _parse(parser: Callable[..., Any], args: Sequence[str], **settings: Any) -> Any:
+    """Call one of tyro's parsers, its boxed complaint turned into one line."""
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return parser(args=list(args), **settings)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        lines = [line.strip("│ ").strip() for line in complaint.getvalue().splitlines()]
+        said = [line for line in lines if line and line[0] not in "╭╰─"]
+        raise InputError(" ".join(said).removeprefix("Error parsing config: ")) from None
+
+
+def _print_summary(found: Any, estimator: int = 0) -> None:
+    """A table that a person reads: means and 95 % half widths over replicas, in bits."""
+    from ibjax.plane import Interval, masked, summary_table
+
+    names = [str(name) for name in found["estimator"].values]
+    if not 0 <= estimator < len(names):
+        raise InputError(f"estimator must be from 0 to {len(names) - 1}, got {estimator}: {', '.join(names)}")
+    lost = masked(found)
+    replicas = found.sizes["replica"]
+    console = Console()
+    console.print(f"[bold]{escape(found.attrs['title'])}[/]", highlight=False)
+    console.print(
+        f"estimator {estimator}: {names[estimator]}; {replicas} replicas, masked {lost.diverged} diverged and "
+        f"{lost.dead} dead{f', {lost.pending} not there yet' if lost.pending else ''}; "
+        f"epoch {lost.epoch} of {found['epoch'].values[-1]}",
+        highlight=False,
+    )
+    table = Table("layer", "bits", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in ("first", "at the peak", "epoch", "last", "compression"):
+        table.add_column(heading, justify="right", no_wrap=True)
+
+    def cell(interval: Interval) -> str:
+        return f"{interval.mean:.3f} ±{interval.half_width:.3f}".replace("±0.", "±.")
+
+    for row in summary_table(found, estimator):
+        first, peak, last = map(cell, (row.complexity_first, row.complexity_peak, row.complexity_last))
+        table.add_row(row.name, "I(X;T)", first, peak, f"{row.peak_epoch:.0f}", last, cell(row.compression))
+        first, peak, last = map(cell, (row.relevance_first, row.relevance_peak, row.relevance_last))
+        table.add_row("", "I(T;Y)", first, peak, "", last, "")
+    console.print(table)
+    console.print("mean ± 95 % half width over replicas; the peak is that of I(X;T)")
+
+
+def _draw(found: Any, folder: Path) -> None:
+    from ibjax.plotting import save_all
+
+    paths = save_all(found, folder)
+    Console(stderr=True).print(f"{len(paths)} figures in {folder}", highlight=False)
+
+
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "list": list_,
+    "run": run,
+    "show": show,
+    "plot": plot,
+    "plane": plane,
+    "measure": measure,
+}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0, 2 for wrong input, 130 when interrupted."""
+    args = list(sys.argv[1:] if args is None else args)
+    try:
+        if args[:1] == ["--version"]:
+            print(f"ibjax {ibjax.__version__}")
+        elif args[:1] == ["run"] and args[1:2] not in ([], ["-h"], ["--help"]):
+            # Apart from the other commands, because the experiment and its preset decide the settings' defaults.
+            _run(args[1:])
+        else:
+            about = "The information bottleneck of deep learning, measured."
+            _parse(tyro.extras.subcommand_cli_from_dict, args, subcommands=_COMMANDS, prog="ibjax", description=about)
+    except InputError as error:
+        return _complain(str(error), _WRONG)
+    except OSError as error:
+        return _complain(f"{error.filename or 'writing'}: {error.strerror or error}", _WRONG)
+    except KeyboardInterrupt as stop:
+        return _complain(str(stop) or "interrupted", _INTERRUPTED)
+    return 0
+
+
+def _complain(text: str, status: int) -> int:
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]ibjax:[/] {escape(' '.join(text.split()))}", highlight=False)
+    return status

@@ -1,0 +1,95 @@
+"""Measures a finished run again from its stored parameters, without training."""
+
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from ibjax.errors import InputError
+from ibjax.estimators import LayerEstimator
+from ibjax.plane.measure import layer_information
+from ibjax.sweep import store as stores
+from ibjax.sweep.progress import progress_bar
+from ibjax.sweep.study import Study
+
+
+def remeasure(
+    study: Study, out: str | Path, estimators: Sequence[LayerEstimator], *, progress: bool = True
+) -> xr.Dataset:
+    """Measure a finished run by more estimators and add them to its results.
+
+    Args:
+        study: the study that the run was made from; its own estimators play no part.
+        out: the folder of the run.
+        estimators: what to measure by; one that the results already have is measured again.
+        progress: show a progress bar.
+
+    Returns:
+        The results with the added estimators; see `ibjax.open`.
+
+    Raises:
+        InputError: the run is not finished or was made without stored parameters.
+    """
+    store = stores.reopen(Path(out))
+    if store.attrs["status"] != stores.FINISHED:
+        raise InputError(f"{out} is not finished: run it again with --resume first")
+    if store.params is None:
+        raise InputError(f"{out} has no stored parameters: make it with --keep-params")
+    known = json.loads(store.attrs["estimators"])
+    added = [str(e) for e in estimators if str(e) not in known]
+    if added:
+        store.add_estimators(added)
+    known += added
+    for estimator in estimators:
+        fill(study, store, [estimator], known.index(str(estimator)), progress=progress)
+    return store.dataset()
+
+
+def fill(
+    study: Study, store: stores.Store, estimators: Sequence[LayerEstimator], place: int, *, progress: bool
+) -> None:
+    """Measure by ``estimators`` and write them from ``place`` on along the estimator dimension."""
+    if not estimators:
+        return
+    apply = study.functional.apply
+    data = jax.device_put(study.data.measured)
+
+    @jax.jit
+    @functools.partial(jax.vmap, in_axes=(0, None))
+    def extent(params, data):
+        layers = apply(params, jnp.asarray(data.x))[1]
+        return [(t.min(), t.max()) for t in layers]
+
+    @jax.jit
+    @functools.partial(jax.vmap, in_axes=(0, None, 0))
+    def measure(params, data, spans):
+        return layer_information(estimators, apply(params, jnp.asarray(data.x))[1], data, spans)
+
+    names = ", ".join(map(str, estimators))
+    with progress_bar(f"measuring {names}", study.chunks * len(study.epochs), progress, unit="snapshots") as report:
+        for chunk in range(study.chunks):
+            replicas = slice(chunk * study.chunk, min((chunk + 1) * study.chunk, study.replicas))
+            spans = None
+            if any(estimator.needs_span for estimator in estimators):
+                ends = [jax.device_get(extent(p, data)) for p in _stored(study, store, replicas)]
+                low, high = np.nanmin(ends, axis=0), np.nanmax(ends, axis=0)
+                spans = [(low[layer, 0], high[layer, 1]) for layer in range(len(study.widths))]
+            for row, params in enumerate(_stored(study, store, replicas)):
+                found = jax.device_get(measure(params, data, spans))
+                values = {name: np.moveaxis(v, 1, 0)[:, :, None] for name, v in found._asdict().items()}
+                store.write(values, replicas, slice(row, row + 1), slice(place, place + len(estimators)))
+                report(chunk * len(study.epochs) + row + 1, None)
+
+
+def _stored(study: Study, store: stores.Store, replicas: slice) -> Iterator[Any]:
+    """The parameters of some replicas, one snapshot after the other."""
+    tree = jax.tree.structure(jax.eval_shape(study.functional.init, jax.random.key(0)))
+    arrays = [(store.params or {})[name] for name in study.param_shapes]
+    for row in range(len(study.epochs)):
+        yield jax.tree.unflatten(tree, [array[replicas, row] for array in arrays])

@@ -1,0 +1,308 @@
+"""Results on disk: one Zarr group, its chunks along the replicas, readable by plain xarray at any time."""
+
+import itertools
+import json
+import platform
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from ibjax.errors import InputError
+from ibjax.plane.schema import VARIABLES, coordinates, plain
+from ibjax.sweep.checkpoint import durable
+from ibjax.sweep.study import Study
+from ibjax.training import probe_batches
+from ibjax.training.train import DEAD_AFTER, DEAD_MARGIN
+
+RESULTS = "results.zarr"
+PARAMETERS = "parameters.zarr"
+_ASIDE = ".part"
+FORMAT = 1
+"""Version of the layout; a store of a newer one is refused."""
+UNFINISHED = "unfinished"
+FINISHED = "finished"
+
+# A flipped byte is an error when it is read, never a wrong number.
+_CODECS = (ZstdCodec(level=1), Crc32cCodec())
+
+
+class Store:
+    """The arrays of one run, in memory or in a folder.
+
+    Attributes:
+        folder: where it is, None in memory.
+        group: the Zarr group of the results.
+        arrays: the variables of the results.
+        params: the parameters by name, None unless they are kept.
+    """
+
+    def __init__(self, folder: Path | None, group: zarr.Group, params: zarr.Group | None):
+        """Wrap open groups; use `open_or_create` or `reopen`."""
+        self.folder, self.group = folder, group
+        self.arrays: dict[str, zarr.Array] = dict(group.arrays())
+        self.params: dict[str, zarr.Array] | None = None if params is None else dict(params.arrays())
+
+    def write(
+        self,
+        values: Mapping[str, np.ndarray],
+        replicas: slice,
+        snapshots: slice,
+        estimators: slice,
+        params: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        """Write measurements, and parameters if they are kept, of some replicas and snapshots, to the disk."""
+        region = (replicas, snapshots)
+        for name, value in values.items():
+            self._put(
+                self.arrays[name], (estimators, *region) if "estimator" in VARIABLES[name].dims else region, value
+            )
+        for name, value in (params or {}).items():
+            self._put((self.params or {})[name], region, value)
+
+    def _put(self, array: zarr.Array, region: tuple[slice, ...], value: np.ndarray) -> None:
+        array[(*region, ...)] = value
+        if self.folder is not None:
+            # Zarr writes a chunk aside and renames it; here it is forced to the disk.
+            for file in _chunk_files(array, region):
+                durable(file)
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """The group's attributes."""
+        return dict(self.group.attrs)
+
+    def note(self, **attrs: Any) -> None:
+        """Add or replace attributes."""
+        self.group.update_attributes(plain(attrs))
+
+    def add_estimators(self, names: Sequence[str]) -> None:
+        """Make room for more estimators, after the others."""
+        known = [*json.loads(self.attrs["estimators"]), *names]
+        for name in ("estimator", *(name for name, v in VARIABLES.items() if "estimator" in v.dims)):
+            array = self.arrays[name]
+            if array.shape[0] != len(known):
+                array.resize((len(known), *array.shape[1:]))
+        if names:
+            self.arrays["estimator"][:] = np.arange(len(known))
+            self.note(estimators=known)
+
+    def dataset(self) -> xr.Dataset:
+        """The results as labelled arrays, read when they are used."""
+        return _label(xr.open_zarr(self.group.store, consolidated=False))
+
+
+def _chunk_files(array: zarr.Array, region: tuple[slice, ...]) -> Iterator[Path]:
+    """The files of the chunks that a region touches; a chunk of fill values alone has none."""
+    spans = [s.indices(n) for s, n in zip(region, array.shape, strict=False)]
+    spans += [(0, n, 1) for n in array.shape[len(region) :]]
+    blocks = [range(start // c, -(-stop // c)) for (start, stop, _), c in zip(spans, array.chunks, strict=True)]
+    root = Path(str(array.store_path).removeprefix("file://"))
+    for block in itertools.product(*blocks):
+        file = root / array.metadata.encode_chunk_key(block)
+        if file.exists():
+            yield file
+
+
+def create(
+    folder: Path | None,
+    *,
+    epochs: np.ndarray,
+    widths: Sequence[int],
+    replicas: int,
+    chunk: int,
+    estimators: Sequence[str],
+    attrs: Mapping[str, Any],
+    params: Mapping[str, np.ndarray | Any] | None = None,
+) -> Store:
+    """Make an empty store: all measurements NaN, ``alive`` false.
+
+    Args:
+        folder: where; None for memory.
+        epochs: the snapshots' epochs.
+        widths: units of every layer.
+        replicas: how many.
+        chunk: replicas a chunk, of the computation and of the files alike.
+        estimators: their conventions.
+        attrs: what else to store.
+        params: name -> array-like with the shape and dtype of one replica's parameter, if they are kept.
+    """
+    sizes = {"estimator": len(estimators), "replica": replicas, "snapshot": len(epochs), "layer": len(widths)}
+    chunks = {**sizes, "estimator": 1, "replica": chunk}
+    group = _new_group(folder, RESULTS)
+    for name, v in VARIABLES.items():
+        group.create_array(
+            name,
+            shape=tuple(sizes[d] for d in v.dims),
+            chunks=tuple(chunks[d] for d in v.dims),
+            dtype=v.dtype,
+            fill_value=False if v.dtype == "bool" else float("nan"),
+            compressors=_CODECS,
+            dimension_names=v.dims,
+            attributes={"units": v.units, "long_name": v.long_name},
+        )
+    # Integer coordinates only: the names of layers and estimators are attributes.
+    labels = coordinates(epochs.tolist(), widths, replicas, range(len(estimators)))
+    names = labels.pop("layer_name")[1]
+    for name, value in labels.items():
+        dims, data, *extra = value if isinstance(value, tuple) else (name, value)
+        array = group.create_array(
+            name,
+            shape=(len(data),),
+            dtype="int64",
+            chunks=(len(data),),
+            dimension_names=(dims,),
+            attributes=extra[0] if extra else {},
+        )
+        array[:] = np.asarray(data)
+    group.update_attributes(
+        plain({**attrs, "estimators": list(estimators), "layer_names": names, "format": FORMAT, "status": UNFINISHED})
+    )
+    kept = None
+    if params is not None:
+        kept = _new_group(folder, PARAMETERS)
+        kept.update_attributes({"format": FORMAT})
+        for name, leaf in params.items():
+            kept.create_array(
+                name,
+                shape=(replicas, len(epochs), *leaf.shape),
+                chunks=(chunk, 1, *leaf.shape),
+                dtype=str(leaf.dtype),
+                compressors=_CODECS,
+            )
+    if folder is None:
+        return Store(folder, group, kept)
+    # Renamed once they are whole, the results last: a folder has a complete store or none.
+    for name in [PARAMETERS] * (kept is not None) + [RESULTS]:
+        (folder / (name + _ASIDE)).replace(folder / name)
+    return reopen(folder)
+
+
+def _new_group(folder: Path | None, name: str) -> zarr.Group:
+    if folder is None:
+        return zarr.create_group(zarr.storage.MemoryStore(), zarr_format=3)
+    for left in (folder / name, folder / (name + _ASIDE)):
+        if left.exists():  # by a run that was killed before its store was complete
+            shutil.rmtree(left)
+    return zarr.create_group(str(folder / (name + _ASIDE)), zarr_format=3)
+
+
+def open_or_create(study: Study, folder: Path | None, resume: bool) -> Store:
+    """The store of a study: a new one, or with ``resume`` the one in the folder.
+
+    Raises:
+        InputError: the folder holds a run and ``resume`` is not set, or it holds another run.
+    """
+    identity = study.identity
+    if folder is not None and (folder / RESULTS).exists():
+        if not resume:
+            raise InputError(f"{folder} already holds a run: add --resume to go on with it, or choose another folder")
+        store = reopen(folder)
+        old = json.loads(store.attrs["config"])
+        new = json.loads(json.dumps(identity))
+        differing = [f"{k} {old.get(k)!r} -> {new.get(k)!r}" for k in {**old, **new} if old.get(k) != new.get(k)]
+        if differing:
+            raise InputError(f"{folder} holds another run ({'; '.join(differing)}): choose another folder")
+        return store
+    if folder is not None:
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file: name a folder for the results")
+        folder.mkdir(parents=True, exist_ok=True)
+    measured = study.data.measured
+    attrs = {
+        "title": study.title,
+        "config": identity,
+        "seed": study.seed,
+        "units": "nats",
+        "samples": len(measured),
+        "entropy_x": measured.entropy_x,
+        "entropy_y": measured.entropy_y,
+        "information_xy": float("nan") if measured.mutual_information is None else measured.mutual_information,
+        "probe_batches": len(probe_batches(len(study.data.train))),
+        "dead_rule": f"after {DEAD_AFTER} epochs within {DEAD_MARGIN} of the majority rate of the training labels",
+        "versions": {name: version(name) for name in ("ibjax", "jax", "flax", "optax", "numpy")},
+        "python": platform.python_version(),
+        "device": jax.devices()[0].device_kind,
+    }
+    return create(
+        folder,
+        epochs=study.epochs,
+        widths=study.widths,
+        replicas=study.replicas,
+        chunk=study.chunk,
+        estimators=identity["measure"],
+        attrs=attrs,
+        params=study.param_shapes if study.keeps_params else None,
+    )
+
+
+def reopen(folder: Path) -> Store:
+    """Open a stored run for writing.
+
+    Raises:
+        InputError: there is none, it is damaged, or it is of a newer version.
+    """
+    group = _group(folder / RESULTS, "r+")
+    kept = _group(folder / PARAMETERS, "r+") if (folder / PARAMETERS).exists() else None
+    store = Store(folder, group, kept)
+    store.add_estimators([])  # drops room that an interrupted `remeasure` had made
+    return store
+
+
+def open_run(folder: str | Path) -> xr.Dataset:
+    """Open the results of a run, finished or not, as an `xarray.Dataset`.
+
+    Dimensions ``estimator``, ``replica``, ``snapshot``, ``layer``; coordinate ``epoch`` over snapshot; the variables of
+    `ibjax.plane.VARIABLES`, informations in nats. What is not measured yet is NaN. Arrays are read when used.
+
+    Args:
+        folder: the ``--out`` folder of a run.
+
+    Returns:
+        The labelled results. The estimators' conventions are the coordinate ``estimator``; ``attrs`` has the
+        config, versions, seed and wall times.
+
+    Raises:
+        InputError: no run is there, or its store is damaged or of a newer version.
+    """
+    path = Path(folder) / RESULTS
+    group = _group(path, "r")
+    try:
+        return _label(xr.open_zarr(group.store, consolidated=False))
+    except ValueError as error:
+        raise InputError(
+            f"{path} is damaged ({error}): `ibjax run` with --resume or `ibjax measure` repairs it"
+        ) from error
+
+
+def _group(path: Path, mode: Any) -> zarr.Group:
+    if not path.exists():
+        raise InputError(
+            f"{path.parent} holds no run ({path.name} is missing): check the folder, or make one with `ibjax run`"
+        )
+    try:
+        group = zarr.open_group(str(path), mode=mode)
+        layout = int(str(group.attrs["format"]))
+        missing = [name for name in VARIABLES if path.name == RESULTS and name not in group]
+    except (OSError, KeyError, ValueError, zarr.errors.BaseZarrError) as error:
+        raise InputError(
+            f"{path} is damaged ({error}): its metadata cannot be read, run again into a new folder"
+        ) from error
+    if layout > FORMAT:
+        raise InputError(f"{path} has layout {layout}, this ibjax reads up to {FORMAT}: update ibjax")
+    if missing:
+        raise InputError(f"{path} is cut off ({', '.join(missing)} missing): run again into a new folder")
+    return group
+
+
+def _label(dataset: xr.Dataset) -> xr.Dataset:
+    names = json.loads(dataset.attrs["layer_names"])
+    estimators = json.loads(dataset.attrs["estimators"])
+    return dataset.assign_coords(estimator=estimators, layer_name=("layer", names)).set_coords(["epoch", "width"])

@@ -1,0 +1,55 @@
+"""Settings of a training run."""
+
+import dataclasses
+import math
+
+from ibjax.errors import InputError, choose
+from ibjax.training.optimizers import OPTIMIZERS
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How one network is trained and when it is looked at.
+
+    Attributes:
+        epochs: passes over the training set.
+        batch_size: samples a step, None for the whole training set. Every sample is used once an epoch; when
+            the batch size does not divide the training set, the last step of an epoch takes the
+            remaining samples and averages over them alone.
+        optimizer: a name of `ibjax.training.OPTIMIZERS`.
+        learning_rate: step size; a traced value in the training state, so replicas may differ in it.
+        momentum: of ``"momentum"``.
+        weight_decay: of ``"adamw"``.
+        reshuffle: draw a new order every epoch; otherwise the data's own order, always.
+        snapshots: about how many epochs to look at, log-spaced, every early epoch among them.
+    """
+
+    epochs: int = 10_000
+    batch_size: int | None = 64
+    optimizer: str = "sgd"
+    learning_rate: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    reshuffle: bool = True
+    snapshots: int = 150
+
+
+def validate(config: TrainConfig, samples: int) -> TrainConfig:
+    """Return the config if it makes sense for a training set of that many samples, else raise `InputError`."""
+    choose("optimizer", config.optimizer, OPTIMIZERS)
+    if config.epochs < 1:
+        raise InputError(f"epochs must be 1 or more, got {config.epochs}")
+    if config.snapshots < 2:
+        raise InputError(f"snapshots must be 2 or more (the start and the end), got {config.snapshots}")
+    if config.batch_size is not None and not 1 <= config.batch_size <= samples:
+        raise InputError(
+            f"batch_size must be from 1 to the {samples} training samples, got {config.batch_size}: "
+            "None takes the full batch"
+        )
+    if not (math.isfinite(config.learning_rate) and config.learning_rate > 0):
+        raise InputError(f"learning_rate must be positive and finite, got {config.learning_rate}")
+    if not 0 <= config.momentum < 1:
+        raise InputError(f"momentum must be at least 0 and below 1, got {config.momentum}")
+    if not (math.isfinite(config.weight_decay) and config.weight_decay >= 0):
+        raise InputError(f"weight_decay must be 0 or more, got {config.weight_decay}")
+    return config

@@ -1,0 +1,23 @@
+"""Optax optimisers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import optax
+
+if TYPE_CHECKING:
+    from ibjax.training.config import TrainConfig
+
+OPTIMIZERS: dict[str, Callable[[TrainConfig], optax.GradientTransformation]] = {
+    "sgd": lambda config: optax.sgd(1.0),
+    "momentum": lambda config: optax.sgd(1.0, momentum=config.momentum),
+    "adam": lambda config: optax.adam(1.0),
+    "adamw": lambda config: optax.adamw(1.0, weight_decay=config.weight_decay),
+}
+"""Name -> optimiser with a learning rate of one.
+
+All four scale their final update by the learning rate, so the step multiplies by the one in the training state,
+which may be traced.
+"""

@@ -1,0 +1,273 @@
+"""The training loop: one network, one key; epochs and snapshots are one compiled computation."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from ibjax.datasets import Dataset
+from ibjax.networks import Functional, functional
+from ibjax.networks.functional import Network, Params
+from ibjax.training.config import TrainConfig, validate
+from ibjax.training.gradients import gradient_statistics, layer_norms, probe_batches
+from ibjax.training.optimizers import OPTIMIZERS
+from ibjax.training.order import epoch_order
+from ibjax.training.snapshots import snapshot_epochs
+
+DEAD_AFTER = 1000
+"""Epochs after which a network that still guesses the majority class counts as dead."""
+DEAD_MARGIN = 0.03
+"""How far above the majority rate its training accuracy may be."""
+
+Measure = Callable[[tuple[Array, ...], Dataset], Any]
+"""(activations of every layer, the data they are of) -> any pytree of measurements."""
+
+
+class TrainingData(NamedTuple):
+    """What a network is trained, tested and measured on."""
+
+    train: Dataset
+    test: Dataset
+    measured: Dataset
+
+
+class TrainState(NamedTuple):
+    """All that the next step needs.
+
+    Attributes:
+        params: the network's parameters.
+        opt_state: the optimiser's state.
+        start: the initial parameters, for the distance from them.
+        epoch: epochs done.
+        key: the replica's key; epoch e is shuffled by ``fold_in(key, e)``.
+        learning_rate: step size.
+    """
+
+    params: Params
+    opt_state: Any
+    start: Params
+    epoch: Int[Array, ""]
+    key: Key[Array, ""]
+    learning_rate: Float[Array, ""]
+
+
+class Snapshot(NamedTuple):
+    """A network at one epoch; ``[layers]`` fields have one entry a layer.
+
+    Attributes:
+        epoch: epochs done.
+        train_loss: mean cross-entropy of the training set in nats.
+        test_loss: of the test set; NaN where that is empty.
+        train_accuracy: share of the training set that is right, 0 to 1.
+        test_accuracy: of the test set; NaN where that is empty.
+        gradient_mean: [layers] see `GradientStatistics`.
+        gradient_std: [layers]
+        gradient_batch_norm: [layers]
+        weight_norm: [layers] L2 norm of the weights, biases left out.
+        weight_distance: [layers] L2 norm of the weights minus the initial ones.
+        alive: false once the network has diverged (a loss or weight is not finite), or after 1000 epochs
+            while its training accuracy is within 0.03 of the majority rate.
+        measured: what ``measure`` returned, None without it.
+        params: the parameters, None unless they are kept.
+    """
+
+    epoch: Int[Array, "*snapshots"]
+    train_loss: Float[Array, "*snapshots"]
+    test_loss: Float[Array, "*snapshots"]
+    train_accuracy: Float[Array, "*snapshots"]
+    test_accuracy: Float[Array, "*snapshots"]
+    gradient_mean: Float[Array, "*snapshots layers"]
+    gradient_std: Float[Array, "*snapshots layers"]
+    gradient_batch_norm: Float[Array, "*snapshots layers"]
+    weight_norm: Float[Array, "*snapshots layers"]
+    weight_distance: Float[Array, "*snapshots layers"]
+    alive: Bool[Array, "*snapshots"]
+    measured: Any
+    params: Params | None
+
+
+class Slots(NamedTuple):
+    """Instructions of one segment: in slot k train ``epochs[k]`` epochs, then look if ``observe[k]``."""
+
+    epochs: Int[Array | np.ndarray, " slots"]
+    observe: Bool[Array | np.ndarray, " slots"]
+
+
+def init(network: Functional, config: TrainConfig, key: Key[Array, ""]) -> TrainState:
+    """The state before training: parameters from one half of the key, the order of epochs from the other."""
+    key_init, key_order = jax.random.split(key)
+    params = network.init(key_init)
+    return TrainState(
+        params=params,
+        opt_state=OPTIMIZERS[config.optimizer](config).init(params),
+        # A copy of its own: a donated state must not hold one buffer twice.
+        start=jax.tree.map(jnp.copy, params),
+        epoch=jnp.zeros((), jnp.int32),
+        key=key_order,
+        learning_rate=jnp.asarray(config.learning_rate, jnp.float32),
+    )
+
+
+def segment(
+    network: Functional,
+    config: TrainConfig,
+    data: TrainingData,
+    state: TrainState,
+    slots: Slots,
+    *,
+    measure: Measure | None = None,
+    keep_params: bool = False,
+) -> tuple[TrainState, Snapshot]:
+    """Train and look, as the slots say.
+
+    Args:
+        network: the network.
+        config: settings.
+        data: training, test and measured data.
+        state: where to go on from.
+        slots: how far to go; their values are traced, only their number is fixed.
+        measure: applied to the activations of ``data.measured``.
+        keep_params: whether snapshots hold the parameters.
+
+    Returns:
+        The state afterwards and a snapshot a slot; zeros in slots that do not observe.
+    """
+
+    def slot(state, instruction):
+        epochs, look = instruction
+        state = jax.lax.fori_loop(0, epochs, lambda _, s: _epoch(network, config, data.train, s), state)
+        observe = lambda state: _observe(network, data, state, measure, keep_params)  # noqa: E731
+        blank = jax.eval_shape(observe, state)
+        skip = lambda state: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), blank)  # noqa: E731
+        return state, jax.lax.cond(look, observe, skip, state)
+
+    # TF32 would change losses and informations on an accelerator.
+    with jax.default_matmul_precision("highest"):
+        return jax.lax.scan(slot, state, Slots(*map(jnp.asarray, slots)))
+
+
+def train(
+    network: Network,
+    config: TrainConfig,
+    data: TrainingData,
+    key: Key[Array, ""],
+    *,
+    learning_rate: Float[Array, ""] | float | None = None,
+    measure: Measure | None = None,
+    keep_params: bool = False,
+) -> tuple[TrainState, Snapshot]:
+    """Train one network from one key; a pure function, to be jitted and mapped by the caller.
+
+    Args:
+        network: makes the module; see `ibjax.networks.functional`.
+        config: settings.
+        data: training, test and measured data.
+        key: initial weights and order of the samples.
+        learning_rate: instead of the config's; may be traced.
+        measure: applied to the activations of ``data.measured`` at every snapshot.
+        keep_params: whether snapshots hold the parameters.
+
+    Returns:
+        The final state, and the snapshots at ``snapshot_epochs(config.epochs, config.snapshots)``, stacked along
+        their first axis.
+
+    Raises:
+        InputError: settings that make no sense for the data.
+
+    Example:
+        >>> import functools
+        >>> from ibjax.datasets import split, szt
+        >>> from ibjax.networks import MLP
+        >>> whole = szt()
+        >>> data = TrainingData(*split(whole, 0.8, "random", jax.random.key(0)), whole)
+        >>> net = functools.partial(MLP, (12, 10, 7, 5, 4, 3, 2))
+        >>> run = functools.partial(train, net, TrainConfig(epochs=3, batch_size=512), data)
+        >>> state, snapshots = jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(1), 2))
+        >>> snapshots.train_loss.shape, snapshots.gradient_std.shape
+        ((2, 4), (2, 4, 6))
+    """
+    validate(config, len(data.train))
+    net = functional(network)
+    state = init(net, config, key)
+    if learning_rate is not None:
+        state = state._replace(learning_rate=jnp.asarray(learning_rate, jnp.float32))
+    epochs = np.diff(snapshot_epochs(config.epochs, config.snapshots), prepend=0)
+    slots = Slots(epochs, np.ones(len(epochs), bool))
+    return segment(net, config, data, state, slots, measure=measure, keep_params=keep_params)
+
+
+def _loss(network: Functional, params: Params, x: Array, y: Array) -> Float[Array, ""]:
+    """Mean cross-entropy in nats."""
+    logits, _ = network.apply(params, x)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+
+
+def _epoch(network: Functional, config: TrainConfig, train: Dataset, state: TrainState) -> TrainState:
+    """One pass over the training set."""
+    n = len(train)
+    size = config.batch_size or n
+    optimizer = OPTIMIZERS[config.optimizer](config)
+    x, y = jnp.asarray(train.x), jnp.asarray(train.y)
+
+    def step(carry, rows):
+        params, opt_state = carry
+        gradient = jax.grad(_loss, argnums=1)(network, params, x[rows], y[rows])
+        updates, opt_state = optimizer.update(gradient, opt_state, params)
+        updates = jax.tree.map(lambda u: state.learning_rate * u, updates)
+        return (optax.apply_updates(params, updates), opt_state), None
+
+    order = jnp.arange(n)
+    if config.reshuffle and size < n:
+        order = epoch_order(jax.random.fold_in(state.key, state.epoch), n)
+    whole = n // size * size
+    carry, _ = jax.lax.scan(step, (state.params, state.opt_state), order[:whole].reshape(-1, size))
+    if whole < n:
+        carry, _ = step(carry, order[whole:])
+    return state._replace(params=carry[0], opt_state=carry[1], epoch=state.epoch + 1)
+
+
+def _observe(
+    network: Functional, data: TrainingData, state: TrainState, measure: Measure | None, keep_params: bool
+) -> Snapshot:
+    """Look at the network without changing it."""
+    params = state.params
+
+    def performance(part: Dataset):
+        logits, _ = network.apply(params, jnp.asarray(part.x))
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.asarray(part.y))
+        right = logits.argmax(axis=-1) == part.y
+        return (loss.mean(), right.mean()) if len(part) else (jnp.full((), jnp.nan),) * 2
+
+    def gradient(rows):
+        x, y = jnp.asarray(data.train.x)[rows], jnp.asarray(data.train.y)[rows]
+        return jax.grad(_loss, argnums=1)(network, params, x, y)
+
+    train_loss, train_accuracy = performance(data.train)
+    test_loss, test_accuracy = performance(data.test)
+    probe = gradient_statistics(gradient, network.weights, probe_batches(len(data.train)))
+    weight_norm = layer_norms(network.weights(params))
+    finite = jnp.isfinite(train_loss) & jnp.isfinite(weight_norm).all()
+    labels = jnp.zeros(data.train.classes).at[data.train.y].add(1.0)
+    guessing = train_accuracy <= labels.max() / len(data.train) + DEAD_MARGIN
+    measured = None
+    if measure is not None:
+        measured = measure(network.apply(params, jnp.asarray(data.measured.x))[1], data.measured)
+    return Snapshot(
+        epoch=state.epoch,
+        train_loss=train_loss,
+        test_loss=test_loss,
+        train_accuracy=train_accuracy,
+        test_accuracy=test_accuracy,
+        gradient_mean=probe.mean,
+        gradient_std=probe.std,
+        gradient_batch_norm=probe.batch_norm,
+        weight_norm=weight_norm,
+        weight_distance=layer_norms(network.weights(jax.tree.map(jnp.subtract, params, state.start))),
+        alive=finite & ~(guessing & (state.epoch >= DEAD_AFTER)),
+        measured=measured,
+        params=params if keep_params else None,
+    )

@@ -1,0 +1,52 @@
+"""Set-up of every test run: checked shapes and types, four host devices, and a cache of compiled programs."""
+
+import os
+
+import jaxtyping
+
+# Before anything of ibjax is imported.  Only these runs pay for the checks: the package itself has none.
+# The numeric tower: where a float is asked for, an integer is right too (PEP 484).
+jaxtyping.install_import_hook("ibjax", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+import hypothesis  # noqa: E402
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+HOST_DEVICES = 4
+"""Devices that JAX makes of the CPU, so that multi-device code is tested in this process."""
+CACHE_FROM_SECONDS = 0.5
+"""Programs that take longer to compile than this are kept between runs."""
+
+
+# A first call compiles, so no example has a deadline.
+hypothesis.settings.register_profile("ibjax", deadline=None)
+hypothesis.settings.load_profile("ibjax")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Configure JAX before the first test module is imported."""
+    jax.config.update("jax_num_cpu_devices", HOST_DEVICES)
+    if config.cache is None:  # -p no:cacheprovider
+        return
+    folder = str(config.cache.mkdir("jax"))
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", CACHE_FROM_SECONDS)
+    # For the tests that start a Python of their own.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = str(CACHE_FROM_SECONDS)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests that need an accelerator where there is none."""
+    needs_accelerator = [item for item in items if item.get_closest_marker("gpu")]
+    if needs_accelerator and jax.default_backend() == "cpu":
+        for item in needs_accelerator:
+            item.add_marker(pytest.mark.skip(reason="needs an accelerator, and JAX found only a CPU"))
+
+
+@pytest.fixture
+def unchecked():
+    """Switch shape and type checks off: a user has none, and sees the package's own messages."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

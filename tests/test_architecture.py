@@ -1,0 +1,160 @@
+"""Imports go one way, Flax stays in its rooms, and importing is free of side effects and of extras."""
+
+import ast
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import jaxtyping
+import numpy as np
+import pytest
+
+import ibjax
+from ibjax.information import mutual_information
+from ibjax.training import epoch_order
+
+PACKAGE = Path(ibjax.__file__).parent
+
+ORDER = (
+    {"information"},
+    {"estimators", "bottleneck", "datasets", "networks"},
+    {"training"},
+    {"neural"},
+    {"plane"},
+    {"sweep", "plotting"},
+    {"experiments"},
+    {"cli"},
+)
+"""A room imports from rooms of earlier entries, from itself and from `ibjax.errors`, and from nothing else."""
+LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms} | {"errors": -1}
+FLAX_ROOMS = {"networks", "neural"}
+TOP = {"__init__", "__main__"}
+"""Modules above every room."""
+
+
+def room_of(module: str) -> str:
+    """`ibjax.training.train` -> training; `ibjax` itself -> __init__."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def imports(source: str, module: str, is_package: bool) -> Iterator[str]:
+    """Full names of all that a module imports, wherever in it: in functions and for type checkers too."""
+    package = module.split(".") if is_package else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *([node.module] if node.module else [])])
+            if origin == "ibjax":  # the names are rooms
+                yield from (f"ibjax.{alias.name}" for alias in node.names)
+            else:
+                yield origin
+
+
+def forbidden(source: str, module: str, is_package: bool = False) -> list[str]:
+    """What a module imports against the rule."""
+    room, wrong = room_of(module), []
+    for name in imports(source, module, is_package):
+        if name.split(".")[0] == "flax" and room not in FLAX_ROOMS:
+            wrong.append(name)
+        if name.split(".")[0] == "ibjax" and room not in TOP:
+            target = room_of(name)
+            if target != room and LEVEL.get(target, len(ORDER)) >= LEVEL[room]:
+                wrong.append(name)
+    return wrong
+
+
+def modules() -> list[tuple[str, Path]]:
+    """Dotted name and file of every module of the package."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found.append((".".join(parts[:-1] if parts[-1] == "__init__" else parts), path))
+    return found
+
+
+def test_every_room_has_a_place():
+    unknown = {room_of(name) for name, _ in modules()} - TOP - set(LEVEL)
+    assert not unknown, f"give {unknown} a place in ORDER and in the design"
+
+
+@pytest.mark.parametrize(("module", "path"), modules(), ids=[name for name, _ in modules()])
+def test_imports_go_one_way(module, path):
+    assert forbidden(path.read_text(), module, path.name == "__init__.py") == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "wrong"),
+    [
+        ("ibjax.estimators.a", "import ibjax.training", ["ibjax.training"]),
+        ("ibjax.estimators.a", "from ibjax.datasets import Dataset", ["ibjax.datasets"]),
+        ("ibjax.estimators.a", "from ibjax import training", ["ibjax.training"]),
+        ("ibjax.estimators.a", "from ..networks import MLP", ["ibjax.networks"]),
+        ("ibjax.estimators.a", "from .. import networks", ["ibjax.networks"]),
+        ("ibjax.estimators.a", "from . import cells\nfrom .cells import pack", []),
+        ("ibjax.estimators.a", "from ibjax.estimators import cells\nfrom ibjax.errors import InputError", []),
+        ("ibjax.estimators.a", "def f():\n    import ibjax.cli", ["ibjax.cli"]),
+        ("ibjax.plotting.a", "if TYPE_CHECKING:\n    from ibjax.sweep import Result", ["ibjax.sweep"]),
+        ("ibjax.plotting.a", "import ibjax", ["ibjax"]),
+        ("ibjax.plotting.a", "from ibjax.plane import InformationPlane", []),
+        ("ibjax.errors", "import ibjax.information", ["ibjax.information"]),
+        ("ibjax.training.a", "from flax import nnx", ["flax"]),
+        ("ibjax.plane", "import flax.nnx", ["flax.nnx"]),
+        ("ibjax.networks.a", "from flax import nnx", []),
+        ("ibjax.cli", "from ibjax.experiments import studies", []),
+        ("ibjax", "from ibjax.cli import main", []),
+    ],
+)
+def test_the_rule_is_read_right(module, source, wrong):
+    assert forbidden(source, module) == wrong
+
+
+IMPORT_ALONE = """
+    import importlib, importlib.util, sys
+
+    # Flax may import what it needs; after this, nobody gets any of them.
+    import jax, flax.nnx, optax
+    from jax._src import xla_bridge
+
+    absent = ["zarr", "xarray", "tyro", "pooch", "plotly", "beartype", "rich", "matplotlib"]
+    for name in [m for m in sys.modules if m.split(".")[0] in absent]:
+        del sys.modules[name]
+    for name in absent:
+        sys.modules[name] = None
+    settings = dict(jax.config.values)
+
+    import ibjax
+
+    for room in ["information", "estimators", "bottleneck", "datasets", "networks", "training"]:
+        if room != "bottleneck" or importlib.util.find_spec("ibjax.bottleneck"):
+            importlib.import_module("ibjax." + room)
+
+    changed = {k: v for k, v in jax.config.values.items() if settings.get(k) != v}
+    assert not changed, f"importing changed the JAX configuration: {changed}"
+    assert not xla_bridge.backends_are_initialized(), "importing started a JAX backend"
+    jax.devices()
+    assert xla_bridge.backends_are_initialized()  # so the line above could have failed
+"""
+
+
+def test_importing_touches_no_device_no_setting_and_no_extra():
+    found = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(IMPORT_ALONE)], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stderr
+
+
+def test_shapes_and_types_are_checked_in_this_run():
+    with pytest.raises(jaxtyping.TypeCheckError):
+        mutual_information("no table")
+    with pytest.raises(jaxtyping.TypeCheckError):
+        epoch_order(np.zeros(3), 3)
+
+
+def test_a_user_can_do_without_the_checks(unchecked):
+    with pytest.raises(AttributeError):
+        mutual_information("no table")
