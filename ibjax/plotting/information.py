@@ -69,8 +69,8 @@ def information_plane(plane: xr.Dataset, *, estimator: int | str = 0, axes: Axes
     for layer in range(path.sizes["layer"]):
         color, marker = layer_look(layer)
         x, y = path["complexity"].values[:, layer], path["relevance"].values[:, layer]
-        axes.plot(x, y, color=color, lw=4.5, solid_joinstyle="round", zorder=2)
-        axes.scatter(x, y, c=epochs, s=5, linewidths=0, zorder=3, **colors)
+        axes.plot(x, y, color=color, lw=3.2, solid_joinstyle="round", zorder=2)
+        axes.scatter(x, y, c=epochs, s=4, linewidths=0, zorder=3, **colors)
         end = {"marker": marker, "zorder": 5, "linewidths": 1.2}
         axes.scatter(x[0], y[0], s=30, facecolors="white", edgecolors=color, **end)
         label = layer_label(plane, layer)

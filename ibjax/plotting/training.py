@@ -26,21 +26,29 @@ from ibjax.plotting.style import (
 _ABOVE = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": 2, "borderaxespad": 0.2}
 
 
-def _curve(axes: Axes, values: xr.DataArray, *, color: str, label: str = "", ls: str = "-") -> None:
-    """Draw a mean over replicas against the epoch; a single snapshot as a point, hollow if not solid."""
-    mean, _ = mean_interval(values)
-    axes.plot(values["epoch"].values, mean.values, color=color, label=label, ls=ls, lw=1.5)
+def _curve(
+    axes: Axes,
+    values: xr.DataArray,
+    *,
+    color: str,
+    label: str = "",
+    ls: str = "-",
+    band: bool = False,
+    log: bool = False,
+) -> None:
+    """Draw a mean over replicas against the epoch, with its 95 % interval if asked for.
+
+    A single snapshot is a point, hollow if not solid. With ``log`` mean and interval are taken of the logarithm, as a
+    logarithmic axis wants it: an interval of the plain mean may reach below zero.
+    """
+    epochs, back = values["epoch"].values, np.exp if log else np.asarray
+    with np.errstate(divide="ignore", invalid="ignore"):  # a gradient of exactly zero
+        mean, half_width = (part.values for part in mean_interval(np.log(values) if log else values))
+    axes.plot(epochs, back(mean), color=color, label=label, ls=ls, lw=1.5)
     if mean.size == 1:
-        face = color if ls == "-" else "white"
-        axes.plot(values["epoch"].values, mean.values, "o", mec=color, mfc=face, clip_on=False, zorder=3)
-
-
-def _band(axes: Axes, values: xr.DataArray, *, color: str) -> None:
-    """Shade the 95 % interval of the mean over replicas, if there are two or more."""
-    mean, half_width = mean_interval(values)
-    if np.isfinite(half_width.values).any():
-        low, high = (mean - half_width).values, (mean + half_width).values
-        axes.fill_between(values["epoch"].values, low, high, color=color, alpha=0.2, lw=0)
+        axes.plot(epochs, back(mean), "o", mec=color, mfc=color if ls == "-" else "white", clip_on=False, zorder=3)
+    if band and np.isfinite(half_width).any():
+        axes.fill_between(epochs, back(mean - half_width), back(mean + half_width), color=color, alpha=0.2, lw=0)
 
 
 @style()
@@ -66,8 +74,7 @@ def training_curves(plane: xr.Dataset) -> Figure:
         for part, color, ls in (("train", TRAIN_COLOR, "-"), ("test", TEST_COLOR, "--")):
             values = kept[f"{part}_{quantity}"]
             if np.isfinite(values.values).any():
-                _curve(axes, values, color=color, label=part, ls=ls)
-                _band(axes, values, color=color)
+                _curve(axes, values, color=color, label=part, ls=ls, band=True)
         epoch_axis(axes, int(kept["epoch"][-1]))
         axes.set_ylabel(f"{quantity}{unit}")
         axes.grid(alpha=0.25, lw=0.6)
@@ -81,7 +88,7 @@ def training_curves(plane: xr.Dataset) -> Figure:
 def gradient_figure(plane: xr.Dataset, *, variant: str = "ratio") -> Figure:
     """Draw every layer's gradient mean and spread against the epoch, and their signal-to-noise ratio.
 
-    Lines are means over the surviving replicas; the band of the ratio is their 95 % interval.
+    Lines are geometric means over the surviving replicas; the band of the ratio is their 95 % interval.
 
     Args:
         plane: A run's labelled arrays.
@@ -102,10 +109,9 @@ def gradient_figure(plane: xr.Dataset, *, variant: str = "ratio") -> Figure:
     for layer in layers:
         color, _ = layer_look(layer)
         one = curves.isel(layer=layer)
-        _curve(norms, one["mean"], color=color)
-        _curve(norms, one["std"], color=color, ls=":")
-        _curve(ratio, one["snr"], color=color)
-        _band(ratio, one["snr"], color=color)
+        _curve(norms, one["mean"], color=color, log=True)
+        _curve(norms, one["std"], color=color, ls=":", log=True)
+        _curve(ratio, one["snr"], color=color, band=True, log=True)
     for axes in (norms, ratio):
         epoch_axis(axes, int(curves["epoch"][-1]))
         axes.set_yscale("log", nonpositive="mask")
@@ -127,10 +133,10 @@ def gradient_figure(plane: xr.Dataset, *, variant: str = "ratio") -> Figure:
     look = [Line2D([], [], color=layer_look(layer)[0], label=layer_label(plane, layer)) for layer in layers]
     figure.legend(handles=look, loc="outside lower center", ncols=legend_columns(len(layers), at_most=7))
     notes = [f"{formula.source}, over {int(plane.attrs['probe_batches'])} batches a snapshot"]
-    notes += _band_note(curves)
+    notes += _band_note(curves, "geometric mean")
     figure.suptitle(header(plane, notes=notes, width=110), x=0.01, ha="left", fontsize=10)
     return figure
 
 
-def _band_note(kept: xr.Dataset) -> list[str]:
-    return ["band: 95 % interval of the mean"] if kept.sizes["replica"] > 1 else []
+def _band_note(kept: xr.Dataset, of: str = "mean") -> list[str]:
+    return [f"band: 95 % interval of the {of}"] if kept.sizes["replica"] > 1 else []

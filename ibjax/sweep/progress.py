@@ -17,7 +17,7 @@ def progress_bar(title: str, total: int, show: bool, unit: str = "epochs") -> It
 
     Args:
         title: what is done.
-        total: epochs in all, over all chunks of replicas.
+        total: how much there is to do, epochs or snapshots.
         show: nothing is shown if false.
         unit: what is counted.
     """

@@ -12,6 +12,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from ibjax.plane.measure import layer_information
 from ibjax.plane.schema import VARIABLES
+from ibjax.plane.summary import masked
 from ibjax.sweep import store as stores
 from ibjax.sweep.checkpoint import load_state, save_state
 from ibjax.sweep.plan import Segment, plan
@@ -70,9 +71,9 @@ def run(study: Study, out: str | Path | None = None, *, resume: bool = False, pr
     waiting = [chunk for chunk in waiting if chunk.segments < len(segments)]
     seconds = {"compile": 0.0, "train": 0.0, "write": 0.0}
     if waiting:
-        program = _Program(study, min(len(jax.devices()), len(waiting)))
+        program = Program(study, min(len(jax.devices()), len(waiting)))
         seconds["compile"] = program.seconds
-        with progress_bar(study.title, study.chunks * study.config.epochs, progress) as report:
+        with progress_bar(study.title, study.config.epochs, progress) as report:
             while waiting:
                 # One round: chunks that have come equally far, one a device.
                 reached = max(chunk.segments for chunk in waiting)
@@ -80,7 +81,11 @@ def run(study: Study, out: str | Path | None = None, *, resume: bool = False, pr
                 waiting = [chunk for chunk in waiting if chunk not in batch]
                 done = _round(study, program, store, batch, segments, seconds, done, report)
     fill(study, store, study.after, len(study.inside), progress=progress)
-    store.note(status=stores.FINISHED, seconds={name: round(value, 3) for name, value in seconds.items()})
+    store.note(
+        status=stores.FINISHED,
+        seconds={name: round(value, 3) for name, value in seconds.items()},
+        masked=masked(store.dataset())._asdict(),
+    )
     return store.dataset()
 
 
@@ -125,10 +130,16 @@ def _chunks(study: Study, folder: Path | None) -> list[_Chunk]:
     return chunks
 
 
-class _Program:
-    """The compiled computation: as many chunks wide as there are devices for."""
+class Program:
+    """The compiled computation of a study.
+
+    Attributes:
+        devices: how many; each executes one chunk of replicas.
+        seconds: what compiling took.
+    """
 
     def __init__(self, study: Study, devices: int):
+        """Compile for so many of JAX's devices."""
         began = time.perf_counter()
         self.devices = devices
         mesh = jax.make_mesh((devices,), ("replica",), devices=jax.devices()[:devices], axis_types=(AxisType.Auto,))
@@ -170,7 +181,7 @@ class _Program:
 
 def _round(
     study: Study,
-    program: _Program,
+    program: Program,
     store: stores.Store,
     batch: list[_Chunk],
     segments: list[Segment],
@@ -205,7 +216,7 @@ def _round(
         seconds["write"] += time.perf_counter() - trained
         done += (part.epoch - epoch) * len(batch)
         epoch = part.epoch
-        report(done, accuracy)
+        report(done // study.chunks, accuracy)
     return done
 
 
