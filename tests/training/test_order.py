@@ -20,7 +20,7 @@ def many():
     return orders(100, 4000)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 16, 17, 3277])
+@pytest.mark.parametrize("n", [1, 16, 17, 3277])
 def test_an_order_visits_every_sample_once(n):
     for order in orders(n, 5):
         assert sorted(order) == list(range(n))
@@ -34,7 +34,7 @@ def test_an_order_is_of_ordinary_integers():
         np.testing.assert_array_equal(epoch_order(jax.random.key(0), 5), epoch_order(jax.random.key(0), 5))
 
 
-@pytest.mark.parametrize(("n", "bound"), [(2, 19.5), (3, 30.9), (4, 64)])
+@pytest.mark.parametrize(("n", "bound"), [(2, 19.5), (4, 64)])
 def test_all_orders_are_equally_likely(n, bound):
     """Chi-square over the n! orders, at the 1e-5 quantile of its distribution."""
     every = list(itertools.permutations(range(n)))
