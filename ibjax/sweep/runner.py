@@ -65,10 +65,9 @@ def run(study: Study, out: str | Path | None = None, *, resume: bool = False, pr
         return store.dataset()
     steps = -(-len(study.data.train) // (study.config.batch_size or len(study.data.train)))
     segments = plan(study.epochs, steps)
-    waiting = _chunks(study, folder)
-    done = sum(segments[chunk.segments - 1].epoch for chunk in waiting if chunk.segments)
-    done += (study.chunks - len(waiting)) * study.config.epochs
-    waiting = [chunk for chunk in waiting if chunk.segments < len(segments)]
+    chunks = _chunks(study, folder)
+    done = sum(segments[chunk.segments - 1].epoch for chunk in chunks if chunk.segments)
+    waiting = [chunk for chunk in chunks if chunk.segments < len(segments)]
     seconds = {"compile": 0.0, "train": 0.0, "write": 0.0}
     if waiting:
         program = Program(study, min(len(jax.devices()), len(waiting)))

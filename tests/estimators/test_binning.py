@@ -375,7 +375,7 @@ def test_labels_may_be_mapped_too():
         assert_near([v[i] for v in found], binned_information(bins_fixed(t, 30, -1, 1), ys[i]))
 
 
-@pytest.mark.parametrize("name", ["uniform-neuron", "bits"])
+@pytest.mark.parametrize("name", ["uniform-neuron", "uniform-fixed"])
 def test_double_precision(name):
     t = activations(name, "few").astype(np.float64)
     y, soft = labels()

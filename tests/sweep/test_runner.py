@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,7 +58,10 @@ def small_study(**changes) -> Study:
         "seed": 3,
         "chunk_size": 2,
     }
-    return Study(**(settings | changes))
+    settings |= changes
+    if callable(settings["data"]):  # a test's parameters are made before JAX may be used
+        settings["data"] = settings["data"]()
+    return Study(**settings)
 
 
 def measured_study(**changes) -> Study:
@@ -76,9 +80,10 @@ def assert_same(found, wanted, replicas=slice(None)):
         assert one.dims == other.dims
         assert one.dtype == other.dtype
         assert one.values.tobytes() == other.values.tobytes(), name
-    for name in wanted.attrs:
-        if name != "seconds" and replicas == slice(None):
-            assert found.attrs[name] == wanted.attrs[name], name
+    if isinstance(replicas, slice):
+        # As text, because NaN is not NaN.
+        untimed = [{k: str(v) for k, v in plane.attrs.items() if k != "seconds"} for plane in (found, wanted)]
+        assert untimed[0] == untimed[1]
 
 
 def parameters(folder) -> dict[str, np.ndarray]:
@@ -88,7 +93,9 @@ def parameters(folder) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module", autouse=True)
 def programs():
     """Short segments, and every program compiled once: (study, devices) -> program."""
-    import jaxtyping; jaxtyping.config.update("jaxtyping_disable", True)  # TEMPORARY
+    import jaxtyping
+
+    jaxtyping.config.update("jaxtyping_disable", True)  # TEMPORARY
     compiled = {}
     compile_ = runner.Program
 
@@ -208,7 +215,7 @@ def test_results_do_not_depend_on_devices(devices, study, plane, programs, on):
 def test_a_replica_does_not_depend_on_how_many_there_are(replicas, plane):
     found = run(small_study(replicas=replicas), progress=False)
     assert found.sizes["replica"] == replicas
-    assert_same(found, plane.isel(replica=slice(replicas)), replicas=slice(0, replicas))
+    assert_same(found, plane, replicas=np.arange(replicas))
 
 
 def test_a_replica_is_one_call_of_train(study, plane):
@@ -254,11 +261,11 @@ STAGES = {
 }
 
 
-@pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 3)])
+@pytest.mark.parametrize(
+    ("stage", "before", "after"),
+    [*((stage, 1, 2) for stage in STAGES), *((stage, 2, 3) for stage in ("state aside", "half the chunks"))],
+)
 def test_an_interrupted_run_goes_on_bitwise(stage, before, after, study, stored, on, tmp_path):
-    if before == 2 and stage not in ("state aside", "half the chunks", "two thirds"):
-        pytest.skip("stages of one device suffice")
     on(before)
     run_until(STAGES[stage](stored.syncs), study, tmp_path)
     assert_only_holes(ibjax.open(tmp_path), stored.plane)
@@ -272,7 +279,6 @@ def assert_only_holes(found, wanted):
     for name in ("complexity", "train_loss", "gradient_mean"):
         hole = found[name].isnull().values
         assert (hole | (found[name].values == wanted[name].values)).all()
-    assert found["train_accuracy"].isnull().any() or found["test_accuracy"].isnull().any() or hole.sum() == 0
 
 
 def test_a_run_that_is_killed_again_and_again_goes_on(study, stored, on, tmp_path):
@@ -293,7 +299,7 @@ def test_a_run_killed_at_a_checkpoint_s_renaming_goes_on(call, study, stored, tm
     assert_same(run(study, tmp_path, resume=True, progress=False), stored.plane)
 
 
-@pytest.mark.parametrize("call", [1, 2, 14, 19])
+@pytest.mark.parametrize("call", [1, 2, 14, 18])
 def test_a_run_killed_while_its_store_is_made_starts_afresh(call, study, stored, tmp_path):
     run_until(call, study, tmp_path, zarr.Group, "create_array")
     assert not (tmp_path / store.RESULTS).exists()
@@ -337,7 +343,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(study, stored):
         ({"estimators": (Binning(bins=9),)}, "measure .*bins=8.* -> .*bins=9"),
         ({"config": TrainConfig(epochs=12, batch_size=24, learning_rate=0.4, snapshots=6)}, "learning_rate 0.5 -> 0.4"),
         ({"network": functools.partial(MLP, (4, 5, 2))}, r"layer_widths \[3, 2\] -> \[5, 2\]"),
-        ({"data": points(p_y_given_x=True)}, "data_sha256"),
+        ({"data": lambda: points(p_y_given_x=True)}, "data_sha256"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -359,13 +365,10 @@ def test_settings_that_are_not_plain_can_be_resumed(tmp_path):
     assert_same(run(study, tmp_path, resume=True, progress=False), first)
 
 
-@pytest.mark.parametrize("changes", [{}, {"seed": 9}], ids=["the same study", "another study"])
-def test_what_a_removed_run_left_behind_plays_no_part(changes, stored, study, tmp_path):
-    run(small_study(keep_params=True, replicas=1, seed=9), tmp_path, progress=False)
-    if not changes:
-        run(study, tmp_path / "same", progress=False)
-        tmp_path /= "same"
-    store.shutil.rmtree(tmp_path / store.RESULTS)
+@pytest.mark.parametrize("seed", [3, 9], ids=["the same run", "another run"])
+def test_what_a_removed_run_left_behind_plays_no_part(seed, stored, study, tmp_path):
+    run(small_study(seed=seed), tmp_path, progress=False)
+    shutil.rmtree(tmp_path / store.RESULTS)
     assert_same(run(study, tmp_path, progress=False), stored.plane)
 
 
@@ -546,7 +549,7 @@ def test_several_estimators_of_soft_labels_agree_with_numpy(soft):
 
 def test_measuring_again_gives_the_same(soft, tmp_path):
     study, stored = soft
-    store.shutil.copytree(stored.folder, tmp_path / "run")
+    shutil.copytree(stored.folder, tmp_path / "run")
     again = remeasure(study, tmp_path / "run", study.estimators, progress=False)
     assert again["estimator"].values.tolist() == stored.plane["estimator"].values.tolist()
     for name in ("complexity", "relevance"):
@@ -556,7 +559,7 @@ def test_measuring_again_gives_the_same(soft, tmp_path):
 
 def test_measuring_by_one_more(soft, tmp_path):
     study, stored = soft
-    store.shutil.copytree(stored.folder, tmp_path / "run")
+    shutil.copytree(stored.folder, tmp_path / "run")
     remeasure(study, tmp_path / "run", [Binning(bins=5)], progress=False)
     more = ibjax.open(tmp_path / "run")
     assert more["estimator"].values.tolist() == [*stored.plane["estimator"].values, "binning:bins=5,low=-1,high=1"]
@@ -570,7 +573,7 @@ def test_measuring_by_one_more(soft, tmp_path):
 def test_measuring_again_killed_half_way(soft, tmp_path):
     study, stored = soft
     folder = tmp_path / "run"
-    store.shutil.copytree(stored.folder, folder)
+    shutil.copytree(stored.folder, folder)
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Killed):
         die_at(patch, os, "fsync", 5)
         remeasure(study, folder, [Binning(bins=5)], progress=False)
@@ -598,21 +601,28 @@ def test_what_cannot_be_measured_again(study, stored, soft, tmp_path):
         remeasure(measured, tmp_path, [Binning()], progress=False)
 
 
+def test_a_replica_without_a_range_is_no_warning():
+    network = functools.partial(Fragile, True)
+    plane = run(small_study(network=network, replicas=8, estimators=(Binning(range="run"),)), progress=False)
+    finite = plane["complexity"].notnull().all(["estimator", "snapshot", "layer"]).values
+    assert finite.tolist() == (fates() >= 0.3).tolist()
+
+
 @pytest.mark.parametrize(
     "changes",
-    [{"data": points()}, {"replicas": 4}, {"network": functools.partial(MLP, (4, 5, 2))}],
+    [{"data": points}, {"replicas": 4}, {"network": functools.partial(MLP, (4, 5, 2))}],
     ids=["data", "replicas", "network"],
 )
 def test_another_study_s_run_is_not_measured(changes, soft, tmp_path):
     _, stored = soft
-    store.shutil.copytree(stored.folder, tmp_path / "run")
+    shutil.copytree(stored.folder, tmp_path / "run")
     with pytest.raises(InputError):
         remeasure(measured_study(**changes), tmp_path / "run", [Binning(bins=5)], progress=False)
 
 
 def test_parameters_of_a_removed_run_are_not_measured(soft, tmp_path):
     _, stored = soft
-    store.shutil.copytree(stored.folder / store.PARAMETERS, tmp_path / store.PARAMETERS)
+    shutil.copytree(stored.folder / store.PARAMETERS, tmp_path / store.PARAMETERS)
     without = measured_study(estimators=(Binning(bins=8),))
     run(without, tmp_path, progress=False)
     with pytest.raises(InputError, match="has no stored parameters"):

@@ -1,5 +1,6 @@
 """The training loop, step by step against a plain NumPy oracle, and what its snapshots say."""
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ OBSERVE, BLIND = True, False
 BATCHES = TrainConfig(batch_size=BATCH, learning_rate=0.1)
 IN_ORDER = TrainConfig(batch_size=BATCH, learning_rate=0.1, reshuffle=False)
 FULL = TrainConfig(batch_size=None, learning_rate=0.1)
+ADAM = TrainConfig(batch_size=None, learning_rate=0.01, optimizer="adam")
 
 network = functools.partial(MLP, WIDTHS)
 
@@ -156,9 +158,8 @@ def test_one_step_of_gradient_descent(net, data, program):
 
 
 def test_five_steps_of_adam(net, data, program):
-    config = TrainConfig(batch_size=None, optimizer="adam", learning_rate=0.01)
-    state = init(net, config, KEY)
-    after, _ = program(config)(state, 5, BLIND)
+    state = init(net, ADAM, KEY)
+    after, _ = program(ADAM)(state, 5, BLIND)
     weights, biases = weights_and_biases(state.params)
     arrays, layers = [*weights, *biases], len(weights)
     first = second = [np.zeros_like(a) for a in arrays]
@@ -195,17 +196,16 @@ def test_every_epoch_visits_every_sample_once_in_its_own_order(data, main, start
 
 
 @pytest.mark.parametrize(
-    ("settings", "optimizer"),
+    ("config", "optimizer"),
     [
-        ({"optimizer": "sgd", "learning_rate": 0.3}, optax.sgd(0.3)),
-        ({"optimizer": "momentum", "learning_rate": 0.3, "momentum": 0.7}, optax.sgd(0.3, momentum=0.7)),
-        ({"optimizer": "adam", "learning_rate": 0.03}, optax.adam(0.03)),
-        ({"optimizer": "adamw", "learning_rate": 0.03, "weight_decay": 0.2}, optax.adamw(0.03, weight_decay=0.2)),
+        (FULL, optax.sgd(0.1)),
+        (dataclasses.replace(FULL, optimizer="momentum", momentum=0.7), optax.sgd(0.1, momentum=0.7)),
+        (ADAM, optax.adam(0.01)),
+        (dataclasses.replace(ADAM, optimizer="adamw", weight_decay=0.2), optax.adamw(0.01, weight_decay=0.2)),
     ],
-    ids=lambda value: value["optimizer"] if isinstance(value, dict) else "",
+    ids=["sgd", "momentum", "adam", "adamw"],
 )
-def test_optimisers_are_optax_with_the_learning_rate_inside(net, data, program, settings, optimizer):
-    config = TrainConfig(batch_size=None, **settings)
+def test_optimisers_are_optax_with_the_learning_rate_inside(net, data, program, config, optimizer):
     state = init(net, config, KEY)
     after, _ = program(config)(state, 6, BLIND)
     x, y = jnp.asarray(data.train.x), jnp.asarray(data.train.y)
@@ -286,16 +286,6 @@ def test_before_training_nothing_has_moved(main, start):
     assert int(snapshot.epoch) == 0
     np.testing.assert_array_equal(snapshot.weight_distance, 0)
     assert snapshot.weight_norm.shape == (2,)
-
-
-def test_without_a_test_set_there_is_no_test_loss(net, data):
-    nothing = data._replace(test=subset(data.test, np.arange(0), "nothing"))
-    run = jax.jit(lambda state: segment(net, FULL, nothing, state, Slots(np.array([1]), np.array([True]))))
-    _, snapshot = run(init(net, FULL, KEY))
-    assert np.isnan(snapshot.test_loss).all()
-    assert np.isnan(snapshot.test_accuracy).all()
-    assert np.isfinite(snapshot.train_loss).all()
-    assert snapshot.alive.all()
 
 
 # --- Alive and dead ----------------------------------------------------------------------------------------
@@ -502,26 +492,58 @@ def test_a_diverged_replica_is_dead_and_alone(replicas, keys, healthy):
 class Images(nnx.Module):
     """A module of one's own, with a convolution."""
 
+    columns = 18
+
     def __init__(self, *, rngs):
         self.look = nnx.Conv(1, 2, (2, 2), rngs=rngs)
         self.decide = nnx.Linear(18, 3, rngs=rngs)
 
     def __call__(self, x):
         seen = jnp.tanh(self.look(x))
-        logits = self.decide(seen.reshape(len(x), -1))
+        logits = self.decide(seen.reshape(len(x), self.columns))
         return logits, (seen, jax.nn.softmax(logits))
 
 
-def test_ones_own_module_trains_on_ones_own_data():
+class AnyImages(Images):
+    """The same, where the shape of nothing cannot be inferred."""
+
+    columns = -1
+
+
+@pytest.fixture(scope="module")
+def all_to_train():
+    """Images, and no test set."""
     rng = np.random.default_rng(0)
     y = np.arange(48) % 3
     x = rng.normal(size=(48, 3, 3, 1)) * 0.1
     x[np.arange(48), y, y] += 1
     images = from_arrays(x, y)
+    return TrainingData(images, subset(images, np.arange(0), "nothing"), images)
+
+
+@pytest.fixture(scope="module")
+def own_run(all_to_train):
+    """Snapshots of one's own module on one's own data."""
     config = TrainConfig(epochs=30, batch_size=None, optimizer="adam", learning_rate=0.05, snapshots=2)
-    run = functools.partial(train, Images, config, TrainingData(images, images, images))
-    _, snapshots = jax.jit(run)(KEY)
-    assert snapshots.epoch.tolist() == [0, 1, 30]
-    assert snapshots.weight_norm.shape == (3, 2)
-    assert snapshots.train_accuracy[-1] > 0.95
-    np.testing.assert_allclose(snapshots.train_loss, snapshots.test_loss, rtol=1e-6)
+    return jax.jit(functools.partial(train, Images, config, all_to_train))(KEY)[1]
+
+
+def test_ones_own_module_trains_on_ones_own_data(own_run):
+    assert own_run.epoch.tolist() == [0, 1, 30]
+    assert own_run.weight_norm.shape == (3, 2)
+    assert own_run.train_accuracy[-1] > 0.95
+    assert (own_run.weight_distance[-1] > 0.1).all()
+
+
+def test_without_a_test_set_there_is_no_test_loss(own_run):
+    assert np.isnan(own_run.test_loss).all()
+    assert np.isnan(own_run.test_accuracy).all()
+    assert np.isfinite(own_run.train_loss).all()
+    assert own_run.alive.all()
+
+
+def test_an_empty_test_set_does_not_reach_the_network(all_to_train):
+    _, snapshots = jax.eval_shape(
+        functools.partial(train, AnyImages, TrainConfig(epochs=1, batch_size=16), all_to_train), KEY
+    )
+    assert snapshots.test_loss.shape == (2,)
