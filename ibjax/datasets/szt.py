@@ -84,10 +84,10 @@ def szt(gamma: float | None = None, theta: float = THETA, key: Key[Array, ""] | 
 
     Example:
         >>> data = szt()
-        >>> data.x.shape, int(data.y.sum()), round(data.mutual_information / np.log(2), 5)
-        ((4096, 12), 2118, 0.99916)
-        >>> round(szt(gamma=GAMMA_CURVE).mutual_information / np.log(2), 3)
-        0.734
+        >>> data.x.shape, int(data.y.sum()), f"{data.mutual_information / np.log(2):.5f} bit"
+        ((4096, 12), 2118, '0.99916 bit')
+        >>> f"{szt(gamma=GAMMA_CURVE).mutual_information / np.log(2):.3f} bit"
+        '0.734 bit'
 
     References:
         Shwartz-Ziv & Tishby (2017), "Opening the black box of deep neural networks via information",

@@ -33,7 +33,7 @@ class LayerEstimator(Protocol):
     def layer(
         self,
         t: Float[Array, "n units"],
-        labels: Integer[Array, " n"] | Float[Array, "n classes"],
+        labels: Integer[Array | np.ndarray, " n"] | Float[Array | np.ndarray, "n classes"],
         *,
         classes: int | None = None,
         span: Span | None = None,

@@ -29,7 +29,7 @@ class Binning:
             fixed range fall in the first or last bin.
         ``"width"``: floor(t / width) without bounds, for units that have none (ReLU).
         ``"quantile"``: each unit's own quantiles, about equally many inputs a bin; equal values share a bin.
-        ``"bits"``: the exact bit pattern of the float; 0.0 and -0.0 are one value.
+        ``"bits"``: the exact bit pattern of the float; 0.0, -0.0 and what XLA flushes to 0 are one value.
         ``"idnns"``: the original code's: ``bins`` *edges* from -1 to 1 and ``numpy.digitize``, hence bins - 1
             bins and one more symbol for exactly 1 (a tanh saturated in float32) that values above 1 and below
             -1 share. Saturated units thereby get a symbol at the top and none at the bottom, which adds up to
@@ -53,14 +53,14 @@ class Binning:
         width: bin width of ``"width"``; 0.07 is that of Saxe et al.
 
     Raises:
-        InputError: from `checked` and `ibjax.estimators.parse`: an unknown rule or range, fewer than 2 bins, an
-            empty range or a width that is not positive.
+        InputError: from `checked`, which `layer` calls: an unknown rule or range, fewer than 2 bins, an empty range
+            or a width that is not positive.
 
     Example:
         >>> t = jnp.array([[-0.9], [-0.8], [0.1], [0.9]])
         >>> found = Binning(bins=2).layer(t, jnp.array([0, 0, 1, 1]))
-        >>> [round(float(v) / np.log(2), 6) for v in found]
-        [1.0, 1.0]
+        >>> [f"{v / np.log(2):.6f}" for v in found]
+        ['1.000000', '1.000000']
 
     References:
         Shwartz-Ziv & Tishby (2017), section 3.2; Saxe et al. (2018), section 2 and appendix B.
@@ -94,11 +94,11 @@ class Binning:
         """Name and convention, as `ibjax.estimators.parse` reads it."""
         match self.rule, self.range:
             case "uniform", "fixed":
-                return f"binning:bins={self.bins},low={self.low:g},high={self.high:g}"
+                return f"binning:bins={self.bins},low={_plain(self.low)},high={_plain(self.high)}"
             case "uniform", over:
                 return f"binning:bins={self.bins},range={over}"
             case "width", _:
-                return f"binning:rule=width,width={self.width:g}"
+                return f"binning:rule=width,width={_plain(self.width)}"
             case "bits", _:
                 return "binning:rule=bits"
             case rule, _:
@@ -107,17 +107,18 @@ class Binning:
     def layer(
         self,
         t: Float[Array, "n units"],
-        labels: Integer[Array, " n"] | Float[Array, "n classes"],
+        labels: Integer[Array | np.ndarray, " n"] | Float[Array | np.ndarray, "n classes"],
         *,
         classes: int | None = None,
         span: Span | None = None,
     ) -> LayerInformation:
         """Return I(X;T) and I(T;Y) in nats of activations ``t``; see `ibjax.estimators.LayerEstimator`."""
+        self.checked()
         if self.needs_span and span is None:
             raise InputError("range='run' needs the span of the whole run: keep the parameters and measure afterwards")
         with jax.enable_x64(True):
             indices, sizes = self._indices(t, span)
-            found = cells.information(indices, labels, sizes=sizes, classes=classes)
+            found = cells.information(indices, jnp.asarray(labels), sizes=sizes, classes=classes)
             finite = jnp.isfinite(t).all()
             return LayerInformation(*(jnp.where(finite, v, jnp.nan).astype(t.dtype) for v in found))
 
@@ -125,7 +126,7 @@ class Binning:
         """Bin index of every activation, and the number of different indices where it is bounded."""
         match self.rule:
             case "width":
-                return jnp.floor(t / jnp.asarray(self.width, t.dtype)).astype(jnp.int32), None
+                return jnp.floor(t / jnp.asarray(self.width, t.dtype)).astype(jnp.int64), None
             case "bits":
                 return _ordered_bits(t), None
             case "idnns":
@@ -152,13 +153,18 @@ class Binning:
         return jnp.asarray(self.low, t.dtype), jnp.asarray(self.high, t.dtype)
 
 
+def _plain(number: float) -> str:
+    """All digits of a number, and no more than it takes to read it back."""
+    return repr(float(number)).removesuffix(".0")
+
+
 def _ordered_bits(t: Array) -> Array:
     """Integers in the order of the floats, -0.0 equal to 0.0; XLA sorts them five times faster than floats."""
-    integer = jnp.int64 if t.dtype == jnp.float64 else jnp.int32
+    integer = jnp.dtype(f"int{8 * t.dtype.itemsize}")
     bits = jax.lax.bitcast_convert_type(jnp.where(t == 0, jnp.zeros_like(t), t), integer)
     return bits ^ ((bits >> (jnp.iinfo(integer).bits - 1)) & jnp.iinfo(integer).max)
 
 
 def _uniform(t: Array, bins: int, low: Array, high: Array) -> Array:
     width = jnp.where(high > low, high - low, jnp.ones_like(high))
-    return jnp.clip(jnp.floor((t - low) * (bins / width)), 0, bins - 1).astype(jnp.int32)
+    return jnp.clip(jnp.floor((t - low) / width * bins), 0, bins - 1).astype(jnp.int32)

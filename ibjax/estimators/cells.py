@@ -102,7 +102,7 @@ def information(
         return LayerInformation(jnp.log(n) - cells / n, jnp.log(n) + (pairs - cells - ones) / n)
     keys = pack(indices, sizes)
     ordered = jnp.sort(keys)
-    cell = jnp.searchsorted(ordered, keys)
+    cell = jnp.searchsorted(ordered, keys).astype(jnp.int64)
     cells = _sum_c_log_c(ordered)
     if labels.ndim == 1:
         ordered_labels = jnp.sort(labels)

@@ -32,7 +32,7 @@ def entropy(p: Table, axis: int = -1) -> Any:
     References:
         Shannon (1948), "A mathematical theory of communication", section 6.
     """
-    return -_xlogy(p, p).sum(axis=axis)
+    return 0.0 - _xlogy(p, p).sum(axis=axis)
 
 
 def kl_divergence(p: Table, q: Table, axis: int = -1) -> Any:

@@ -5,7 +5,7 @@ import json
 import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -227,7 +227,7 @@ def open_or_create(study: Study, folder: Path | None, resume: bool) -> Store:
         "information_xy": float("nan") if measured.mutual_information is None else measured.mutual_information,
         "probe_batches": len(probe_batches(len(study.data.train))),
         "dead_rule": f"after {DEAD_AFTER} epochs within {DEAD_MARGIN} of the majority rate of the training labels",
-        "versions": {name: version(name) for name in ("ibjax", "jax", "flax", "optax", "numpy")},
+        "versions": {name: _version(name) for name in ("ibjax", "jax", "flax", "optax", "numpy")},
         "python": platform.python_version(),
         "device": jax.devices()[0].device_kind,
     }
@@ -241,6 +241,13 @@ def open_or_create(study: Study, folder: Path | None, resume: bool) -> Store:
         attrs=attrs,
         params=study.param_shapes if study.keeps_params else None,
     )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # used from a source tree that is not installed
+        return "not installed"
 
 
 def reopen(folder: Path) -> Store:

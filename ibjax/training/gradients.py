@@ -36,9 +36,10 @@ def probe_batches(samples: int) -> Int[np.ndarray, "batches size"]:
         >>> probe_batches(3277).shape
         (51, 64)
     """
-    size = max(1, min(PROBE_SIZE, samples // 2))
+    size = PROBE_SIZE if samples >= 2 * PROBE_SIZE else max(1, samples // 2)
+    count = max(samples // size, 1) if size == PROBE_SIZE else min(samples, 2)
     order = np.random.default_rng(0).permutation(samples)
-    return order[: samples // size * size].reshape(-1, size)
+    return order[: count * size].reshape(count, size)
 
 
 def gradient_statistics(

@@ -1,5 +1,7 @@
 """When a run is looked at."""
 
+import bisect
+
 import numpy as np
 from jaxtyping import Int
 
@@ -16,13 +18,17 @@ def snapshot_epochs(epochs: int, count: int) -> Int[np.ndarray, " snapshots"]:
 
     Example:
         >>> [int(epoch) for epoch in snapshot_epochs(1000, 12)]
-        [0, 1, 2, 4, 7, 14, 27, 52, 101, 194, 373, 720, 1000]
+        [0, 1, 2, 4, 8, 16, 32, 63, 126, 251, 501, 1000]
     """
     if count > epochs:
         return np.arange(epochs + 1)
-    # Early epochs round to the same integer: draw more points until enough different ones are left.
-    for points in range(count, 100 * count):
-        chosen = np.unique(np.geomspace(1, epochs, points).round().astype(int))
-        if len(chosen) >= count - 1:
-            break
-    return np.concatenate([[0], chosen])
+
+    def spaced(points: int) -> np.ndarray:
+        return np.unique(np.geomspace(1, epochs, points).round().astype(int))
+
+    # Early epochs round to the same integer: take as many points as leave enough different ones.
+    most = 2 * count
+    while len(spaced(most)) < count - 1:
+        most *= 2
+    points = bisect.bisect_left(range(most), count - 1, lo=2, key=lambda p: len(spaced(p)))
+    return np.concatenate([[0], spaced(points)])

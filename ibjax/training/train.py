@@ -192,6 +192,7 @@ def train(
     """
     validate(config, len(data.train))
     net = functional(network)
+    net.widths(data.train.x.shape[1:])  # complains where activations and weights do not match
     state = init(net, config, key)
     if learning_rate is not None:
         state = state._replace(learning_rate=jnp.asarray(learning_rate, jnp.float32))
@@ -237,10 +238,12 @@ def _observe(
     params = state.params
 
     def performance(part: Dataset):
+        if not len(part):
+            return jnp.full((), jnp.nan), jnp.full((), jnp.nan)
         logits, _ = network.apply(params, jnp.asarray(part.x))
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.asarray(part.y))
         right = logits.argmax(axis=-1) == part.y
-        return (loss.mean(), right.mean()) if len(part) else (jnp.full((), jnp.nan),) * 2
+        return loss.mean(), right.mean()
 
     def gradient(rows):
         x, y = jnp.asarray(data.train.x)[rows], jnp.asarray(data.train.y)[rows]

@@ -35,7 +35,7 @@ from ibjax.training import TrainConfig, TrainingData, train
 
 SAMPLES, FEATURES, WIDTHS = 96, 4, (4, 3, 2)
 SEGMENT_STEPS = 9
-"""Three epochs of the study below: its twelve are five segments, one of them without a snapshot."""
+"""Three epochs of the study below: its twelve are several segments, some of them without a snapshot."""
 
 
 def points(p_y_given_x: bool = False) -> TrainingData:
@@ -52,7 +52,7 @@ def small_study(**changes) -> Study:
     settings = {
         "network": functools.partial(MLP, WIDTHS),
         "data": points(),
-        "config": TrainConfig(epochs=12, batch_size=24, learning_rate=0.5, snapshots=6),
+        "config": TrainConfig(epochs=12, batch_size=24, learning_rate=0.5, snapshots=7),
         "estimators": (Binning(bins=8),),
         "replicas": 5,
         "seed": 3,
@@ -93,9 +93,6 @@ def parameters(folder) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module", autouse=True)
 def programs():
     """Short segments, and every program compiled once: (study, devices) -> program."""
-    import jaxtyping
-
-    jaxtyping.config.update("jaxtyping_disable", True)  # TEMPORARY
     compiled = {}
     compile_ = runner.Program
 
@@ -179,8 +176,8 @@ def soft(tmp_path_factory):
 
 
 def test_a_run_has_all_that_it_promises(plane, study):
-    assert dict(plane.sizes) == {"estimator": 1, "replica": 5, "snapshot": 7, "layer": 2}
-    assert plane["epoch"].values.tolist() == [0, 1, 2, 3, 4, 7, 12]
+    assert dict(plane.sizes) == {"estimator": 1, "replica": 5, "snapshot": len(study.epochs), "layer": 2}
+    assert plane["epoch"].values.tolist() == study.epochs.tolist()
     assert plane["estimator"].values.tolist() == [str(estimator) for estimator in study.estimators]
     assert plane["layer_name"].values.tolist() == ["T1", "output"]
     assert plane["width"].values.tolist() == list(WIDTHS[1:])
@@ -241,6 +238,13 @@ def test_a_replica_is_one_call_of_train(study, plane):
 def test_the_chunk_depends_on_the_study_alone(replicas, chunk_size, chunk, chunks):
     study = small_study(replicas=replicas, chunk_size=chunk_size)
     assert (study.chunk, study.chunks) == (chunk, chunks)
+
+
+def test_the_study_is_worth_interrupting(study):
+    segments = plan.plan(study.epochs, 3)
+    assert len(segments) >= 4
+    assert any(part.first == part.stop for part in segments)
+    assert study.chunks == 3
 
 
 # Interruptions ---------------------------------------------------------------------------------------------------
@@ -341,7 +345,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(study, stored):
         ({"seed": 4}, "seed 3 -> 4"),
         ({"chunk_size": 3}, "chunk_size 2 -> 3"),
         ({"estimators": (Binning(bins=9),)}, "measure .*bins=8.* -> .*bins=9"),
-        ({"config": TrainConfig(epochs=12, batch_size=24, learning_rate=0.4, snapshots=6)}, "learning_rate 0.5 -> 0.4"),
+        ({"config": TrainConfig(epochs=12, batch_size=24, learning_rate=0.4, snapshots=7)}, "learning_rate 0.5 -> 0.4"),
         ({"network": functools.partial(MLP, (4, 5, 2))}, r"layer_widths \[3, 2\] -> \[5, 2\]"),
         ({"data": lambda: points(p_y_given_x=True)}, "data_sha256"),
     ],
@@ -404,7 +408,7 @@ def test_a_process_killed_at_random_goes_on_bitwise(stored, tmp_path):
         )
         with process:
             said = process.stdout.readline()
-            if attempt < 3 and said == "writing\n":
+            if attempt < 2 and said == "writing\n":
                 time.sleep(chance.uniform(0.02, 0.35))
                 process.send_signal(signal.SIGKILL)
                 assert process.wait() == -signal.SIGKILL
@@ -441,12 +445,19 @@ class Fragile(nnx.Module):
 
 @pytest.fixture(scope="module")
 def fragile():
-    """(the run with broken replicas, the same without), dead being called so after five epochs."""
+    """Runs with broken replicas, without, and with a learning rate that is too large; dead is who is after 5 epochs."""
+    config = small_study().config
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules["ibjax.training.train"], "DEAD_AFTER", 5)
         return [
-            run(small_study(network=functools.partial(Fragile, broken), replicas=8), progress=False).load()
-            for broken in (True, False)
+            run(
+                small_study(network=functools.partial(Fragile, broken), replicas=8, config=chosen), progress=False
+            ).load()
+            for broken, chosen in (
+                (True, config),
+                (False, config),
+                (False, dataclasses.replace(config, learning_rate=1e30)),
+            )
         ]
 
 
@@ -462,14 +473,14 @@ def fates() -> np.ndarray:
 
 
 def test_a_network_of_one_s_own_is_measured_layer_by_layer(fragile):
-    _, healthy = fragile
+    _, healthy, _ = fragile
     assert healthy["width"].values.tolist() == [5, 3, 2]
     assert healthy["alive"].values.all()
     assert (healthy["complexity"].values[0, :, :, 0] >= healthy["complexity"].values[0, :, :, 2]).all()
 
 
 def test_a_lost_replica_leaves_the_others_alone(fragile):
-    broken, healthy = fragile
+    broken, healthy, _ = fragile
     draws = fates()
     diverged, dead, kept = np.flatnonzero(draws < 0.3), np.flatnonzero((draws >= 0.3) & (draws < 0.6)), draws >= 0.6
     assert len(diverged)
@@ -485,18 +496,17 @@ def test_a_lost_replica_leaves_the_others_alone(fragile):
 
 
 def test_a_replica_is_dead_only_after_its_time(fragile):
-    broken, _ = fragile
+    broken, _, _ = fragile
     dead = np.flatnonzero((fates() >= 0.3) & (fates() < 0.6))
     alive = broken["alive"].values[dead]
     assert (alive == (broken["epoch"].values < 5)).all()
 
 
-def test_a_learning_rate_that_is_too_large_is_no_crash(study):
-    config = dataclasses.replace(study.config, learning_rate=1e30)
-    plane = run(small_study(config=config, network=functools.partial(MLP, WIDTHS, "relu")), progress=False)
+def test_a_learning_rate_that_is_too_large_is_no_crash(fragile):
+    _, _, plane = fragile
     assert plane["alive"].values[:, 0].all()
-    assert masked(plane) == (5, 0, 0, 12)
-    with pytest.raises(InputError, match=r"all 5 replicas are masked.*epoch 12.*lower the learning rate"):
+    assert masked(plane) == (8, 0, 0, 12)
+    with pytest.raises(InputError, match=r"all 8 replicas are masked.*epoch 12.*lower the learning rate"):
         surviving(plane)
 
 
@@ -508,7 +518,7 @@ def activations(study, folder) -> list[np.ndarray]:
     tree = jax.tree.structure(jax.eval_shape(study.functional.init, jax.random.key(0)))
     kept = parameters(folder)
     params = jax.tree.unflatten(tree, [kept[name] for name in study.param_shapes])
-    apply = jax.vmap(jax.vmap(lambda p: study.functional.apply(p, study.data.measured.x)[1]))
+    apply = jax.vmap(jax.vmap(lambda p: study.functional.apply(p, jnp.asarray(study.data.measured.x))[1]))
     return [np.asarray(t) for t in jax.jit(apply)(params)]
 
 
@@ -585,8 +595,8 @@ def test_measuring_again_killed_half_way(soft, tmp_path):
         remeasure(study, folder, [Binning(bins=4)], progress=False)
     with pytest.raises(InputError, match=r"is damaged .*`ibjax measure` repairs it"):
         ibjax.open(folder)
-    found = remeasure(study, folder, [Binning(bins=3)], progress=False)
-    assert found["estimator"].values.tolist()[-1] == "binning:bins=3,low=-1,high=1"
+    found = remeasure(study, folder, [Binning(bins=4)], progress=False)
+    assert found["estimator"].values.tolist()[-1] == "binning:bins=4,low=-1,high=1"
     assert found["complexity"].notnull().all()
 
 
@@ -620,13 +630,12 @@ def test_another_study_s_run_is_not_measured(changes, soft, tmp_path):
         remeasure(measured_study(**changes), tmp_path / "run", [Binning(bins=5)], progress=False)
 
 
-def test_parameters_of_a_removed_run_are_not_measured(soft, tmp_path):
-    _, stored = soft
-    shutil.copytree(stored.folder / store.PARAMETERS, tmp_path / store.PARAMETERS)
-    without = measured_study(estimators=(Binning(bins=8),))
-    run(without, tmp_path, progress=False)
+def test_parameters_of_a_removed_run_are_not_measured(study, soft, tmp_path):
+    _, with_parameters = soft
+    shutil.copytree(with_parameters.folder / store.PARAMETERS, tmp_path / store.PARAMETERS)
+    run(study, tmp_path, progress=False)
     with pytest.raises(InputError, match="has no stored parameters"):
-        remeasure(without, tmp_path, [Binning(bins=5)], progress=False)
+        remeasure(study, tmp_path, [Binning(bins=5)], progress=False)
 
 
 # Settings --------------------------------------------------------------------------------------------------------
