@@ -18,7 +18,7 @@ def snapshot_epochs(epochs: int, count: int) -> Int[np.ndarray, " snapshots"]:
 
     Example:
         >>> [int(epoch) for epoch in snapshot_epochs(1000, 12)]
-        [0, 1, 2, 4, 8, 16, 32, 63, 126, 251, 501, 1000]
+        [0, 1, 2, 4, 7, 12, 23, 43, 81, 152, 285, 534, 1000]
     """
     if count > epochs:
         return np.arange(epochs + 1)
@@ -30,5 +30,5 @@ def snapshot_epochs(epochs: int, count: int) -> Int[np.ndarray, " snapshots"]:
     most = 2 * count
     while len(spaced(most)) < count - 1:
         most *= 2
-    points = bisect.bisect_left(range(most), count - 1, lo=2, key=lambda p: len(spaced(p)))
+    points = bisect.bisect_left(range(most), count - 1, lo=count, key=lambda p: len(spaced(p)))
     return np.concatenate([[0], spaced(points)])
