@@ -65,7 +65,7 @@ def main() -> None:
     print(machine())
     layers, y = activations(), np.asarray(szt().y).astype(np.int64)
     print(f"{REPLICAS} replicas x {len(WIDTHS)} layers x 4096 inputs{'':19s} {'ms':>7s} {'ratio':>8s}")
-    best = None
+    best = 0.0
     for text in RULES:
         seconds, compiled = ours(layers, parse(text))
         best = best or seconds

@@ -1,6 +1,7 @@
 """The one type of every data set."""
 
 import dataclasses
+import typing
 
 import jax
 import numpy as np
@@ -10,6 +11,7 @@ from ibjax.errors import InputError
 from ibjax.information import entropy, mutual_information
 
 
+@typing.no_type_check  # transformations rebuild a pytree with leaves that are no arrays
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
@@ -140,6 +142,4 @@ def subset(data: Dataset, rows: Integer[np.ndarray, " m"], name: str) -> Dataset
 def _finite(name: str, array: np.ndarray) -> None:
     bad = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
     if bad.any():
-        raise InputError(
-            f"{name} has a value that is not finite in row {int(bad.argmax())}: remove or repair it"
-        )
+        raise InputError(f"{name} has a value that is not finite in row {int(bad.argmax())}: remove or repair it")

@@ -43,7 +43,7 @@ def _curve(
     """
     epochs, back = values["epoch"].values, np.exp if log else np.asarray
     with np.errstate(divide="ignore", invalid="ignore"):  # a gradient of exactly zero
-        mean, half_width = (part.values for part in mean_interval(np.log(values) if log else values))
+        mean, half_width = (part.values for part in mean_interval(values.pipe(np.log) if log else values))
     axes.plot(epochs, back(mean), color=color, label=label, ls=ls, lw=1.5)
     if mean.size == 1:
         axes.plot(epochs, back(mean), "o", mec=color, mfc=color if ls == "-" else "white", clip_on=False, zorder=3)

@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +40,14 @@ def load_state(path: Path, like: Any) -> tuple[Any, int]:
     """
     leaves, tree = jax.tree.flatten(like)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            same = len(file.files) == len(leaves) + 1
             loaded = [file[f"leaf{i}"] for i in range(len(leaves))]
             segments = int(file["segments"])
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"{path} is damaged ({error}): delete it and run again with --resume to train its replicas anew"
         ) from error
-    for old, new in zip(leaves, loaded, strict=True):
-        if old.shape != new.shape or old.dtype != new.dtype:
-            raise InputError(f"{path} holds another network's state: choose another output folder")
+    if not same or any(o.shape != n.shape or o.dtype != n.dtype for o, n in zip(leaves, loaded, strict=True)):
+        raise InputError(f"{path} holds another network's state: choose another output folder")
     return jax.tree.unflatten(tree, loaded), segments

@@ -34,13 +34,14 @@ def remeasure(
         The results with the added estimators; see `ibjax.open`.
 
     Raises:
-        InputError: the run is not finished or was made without stored parameters.
+        InputError: the run is not finished, was made without stored parameters, or is another study's.
     """
     store = stores.reopen(Path(out))
     if store.attrs["status"] != stores.FINISHED:
         raise InputError(f"{out} is not finished: run it again with --resume first")
     if store.params is None:
         raise InputError(f"{out} has no stored parameters: make it with --keep-params")
+    store.compare(study, but=("measure",))
     known = json.loads(store.attrs["estimators"])
     added = [str(e) for e in estimators if str(e) not in known]
     if added:
@@ -78,7 +79,7 @@ def fill(
             spans = None
             if any(estimator.needs_span for estimator in estimators):
                 ends = [jax.device_get(extent(p, data)) for p in _stored(study, store, replicas)]
-                low, high = np.nanmin(ends, axis=0), np.nanmax(ends, axis=0)
+                low, high = np.fmin.reduce(ends), np.fmax.reduce(ends)
                 spans = [(low[layer, 0], high[layer, 1]) for layer in range(len(study.widths))]
             for row, params in enumerate(_stored(study, store, replicas)):
                 found = jax.device_get(measure(params, data, spans))

@@ -103,7 +103,7 @@ class _Chunk(NamedTuple):
 
 
 def _state_file(folder: Path, chunk: int) -> Path:
-    return folder / "state" / f"chunk-{chunk:05d}.npz"
+    return folder / stores.STATES / f"chunk-{chunk:05d}.npz"
 
 
 def _on_host(state: TrainState) -> TrainState:
@@ -116,7 +116,7 @@ def _chunks(study: Study, folder: Path | None) -> list[_Chunk]:
     chunks = [_Chunk(index, None, 0) for index in range(study.chunks)]
     if folder is None:
         return chunks
-    (folder / "state").mkdir(parents=True, exist_ok=True)
+    (folder / stores.STATES).mkdir(exist_ok=True)
 
     def begin(replicas):
         state = jax.vmap(lambda i: init(study.functional, study.config, replica_key(study.seed, i)))(replicas)

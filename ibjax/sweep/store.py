@@ -24,9 +24,11 @@ from ibjax.training.train import DEAD_AFTER, DEAD_MARGIN
 
 RESULTS = "results.zarr"
 PARAMETERS = "parameters.zarr"
+STATES = "state"
 _ASIDE = ".part"
 FORMAT = 1
 """Version of the layout; a store of a newer one is refused."""
+_COORDINATES = ["epoch", "width"]
 UNFINISHED = "unfinished"
 FINISHED = "finished"
 
@@ -73,6 +75,15 @@ class Store:
             # Zarr writes a chunk aside and renames it; here it is forced to the disk.
             for file in _chunk_files(array, region):
                 durable(file)
+
+    def compare(self, study: Study, but: Sequence[str] = ()) -> None:
+        """Complain if the store is another study's; settings named in ``but`` may differ."""
+        old = json.loads(self.attrs["config"])
+        new = json.loads(json.dumps(study.identity, default=str))
+        names = [name for name in {**old, **new} if name not in but and old.get(name) != new.get(name)]
+        if names:
+            differing = "; ".join(f"{name} {old.get(name)!r} -> {new.get(name)!r}" for name in names)
+            raise InputError(f"{self.folder} holds another run ({differing}): choose another folder")
 
     @property
     def attrs(self) -> dict[str, Any]:
@@ -200,22 +211,20 @@ def open_or_create(study: Study, folder: Path | None, resume: bool) -> Store:
     Raises:
         InputError: the folder holds a run and ``resume`` is not set, or it holds another run.
     """
-    identity = study.identity
     if folder is not None and (folder / RESULTS).exists():
         if not resume:
             raise InputError(f"{folder} already holds a run: add --resume to go on with it, or choose another folder")
         store = reopen(folder)
-        old = json.loads(store.attrs["config"])
-        new = json.loads(json.dumps(identity))
-        differing = [f"{k} {old.get(k)!r} -> {new.get(k)!r}" for k in {**old, **new} if old.get(k) != new.get(k)]
-        if differing:
-            raise InputError(f"{folder} holds another run ({'; '.join(differing)}): choose another folder")
+        store.compare(study)
         return store
     if folder is not None:
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder} is a file: name a folder for the results")
         folder.mkdir(parents=True, exist_ok=True)
-    measured = study.data.measured
+        # What a run left behind whose results were removed is another run's.
+        for name in (PARAMETERS, STATES):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    identity, measured = study.identity, study.data.measured
     attrs = {
         "title": study.title,
         "config": identity,
@@ -297,7 +306,10 @@ def _group(path: Path, mode: Any) -> zarr.Group:
     try:
         group = zarr.open_group(str(path), mode=mode)
         layout = int(str(group.attrs["format"]))
-        missing = [name for name in VARIABLES if path.name == RESULTS and name not in group]
+        wanted = [*VARIABLES, "estimator", "replica", "layer", *_COORDINATES] if path.name == RESULTS else []
+        missing = [name for name in wanted if name not in group]
+        noted = ("config", "estimators", "layer_names", "status") if path.name == RESULTS else ()
+        missing += [name for name in noted if name not in group.attrs]
     except (OSError, KeyError, ValueError, zarr.errors.BaseZarrError) as error:
         raise InputError(
             f"{path} is damaged ({error}): its metadata cannot be read, run again into a new folder"
@@ -305,11 +317,11 @@ def _group(path: Path, mode: Any) -> zarr.Group:
     if layout > FORMAT:
         raise InputError(f"{path} has layout {layout}, this ibjax reads up to {FORMAT}: update ibjax")
     if missing:
-        raise InputError(f"{path} is cut off ({', '.join(missing)} missing): run again into a new folder")
+        raise InputError(f"{path} is damaged or cut off ({', '.join(missing)} missing): run again into a new folder")
     return group
 
 
 def _label(dataset: xr.Dataset) -> xr.Dataset:
     names = json.loads(dataset.attrs["layer_names"])
     estimators = json.loads(dataset.attrs["estimators"])
-    return dataset.assign_coords(estimator=estimators, layer_name=("layer", names)).set_coords(["epoch", "width"])
+    return dataset.assign_coords(estimator=estimators, layer_name=("layer", names)).set_coords(_COORDINATES)

@@ -62,8 +62,8 @@ class Study:
         validate(self.config, len(self.data.train))
         if self.replicas < 1:
             raise InputError(f"replicas must be 1 or more, got {self.replicas}")
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"seed must be from 0 to 2^63 - 1, got {self.seed}")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed must be from 0 to 2^32 - 1, got {self.seed}")
         if self.chunk_size is not None and self.chunk_size < 1:
             raise InputError(f"chunk_size must be 1 or more, got {self.chunk_size}")
         if not self.estimators:
@@ -75,6 +75,12 @@ class Study:
         if len(self.data.measured) == 0:
             raise InputError("nothing to measure on: the test set is empty, lower fraction or measure on all")
         features, classes = self.data.train.x.shape[1:], self.data.train.classes
+        for name, part in self.data._asdict().items():
+            if part.x.shape[1:] != features or part.classes != classes:
+                raise InputError(
+                    f"{name} data have inputs {part.x.shape[1:]} and {part.classes} classes, the training data "
+                    f"{features} and {classes}: take them from one data set"
+                )
         try:
             widths = self.widths
         except TypeError as error:  # JAX's word for shapes that do not fit
@@ -137,7 +143,7 @@ class Study:
             for array in (part.x, part.y, part.p_y_given_x):
                 digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
         return {
-            **(self.settings or dataclasses.asdict(self.config)),
+            **(self.settings or {**dataclasses.asdict(self.config), "network_sha256": self._network_digest}),
             "measure": [str(estimator) for estimator in (*self.inside, *self.after)],
             "replicas": self.replicas,
             "seed": self.seed,
@@ -145,6 +151,15 @@ class Study:
             "layer_widths": list(self.widths),
             "data_sha256": digest.hexdigest(),
         }
+
+    @property
+    def _network_digest(self) -> str:
+        """A digest of what the network computes, for studies that no settings describe."""
+        net = self.functional
+        params = jax.eval_shape(net.init, jax.random.key(0))
+        x = jax.ShapeDtypeStruct((1, *self.data.train.x.shape[1:]), "float32")
+        text = f"{jax.make_jaxpr(net.init)(jax.random.key(0))} {jax.make_jaxpr(net.apply)(params, x)}"
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def data_key(seed: int) -> Key[Array, ""]:

@@ -645,8 +645,8 @@ def test_parameters_of_a_removed_run_are_not_measured(study, soft, tmp_path):
     ("changes", "message"),
     [
         ({"replicas": 0}, "replicas must be 1 or more, got 0"),
-        ({"seed": -1}, r"seed must be from 0 to 2\^63 - 1, got -1"),
-        ({"seed": 2**63}, r"seed must be from 0 to 2\^63 - 1, got 9223372036854775808"),
+        ({"seed": -1}, r"seed must be from 0 to 2\^32 - 1, got -1"),
+        ({"seed": 2**63}, r"seed must be from 0 to 2\^32 - 1, got 9223372036854775808"),
         ({"chunk_size": 0}, "chunk_size must be 1 or more, got 0"),
         ({"estimators": ()}, "measure needs at least one estimator, for example 'binning'"),
         ({"estimators": (Binning(), Binning(bins=30))}, "an estimator is named twice: binning:bins=30"),

@@ -1,0 +1,509 @@
+"""What a person types and reads: every command, and one line for everything that can be wrong."""
+
+import contextlib
+import errno
+import io
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+import ibjax
+from ibjax.cli import main
+from ibjax.datasets import SPLITS
+from ibjax.errors import InputError
+from ibjax.estimators import ESTIMATORS, RANGES, RULES
+from ibjax.experiments import EXPERIMENTS, SZT, study_of
+from ibjax.networks import ACTIVATIONS, INITIALIZERS
+from ibjax.plane import summary_table
+from ibjax.sweep import plan, store, use_every_core
+from ibjax.training import OPTIMIZERS
+
+SMALL = ["--replicas", "3", "--epochs", "4", "--batch-size", "2048", "--widths", "12", "3", "2", "--keep-params"]
+"""Four epochs of two steps each; two chunks of replicas."""
+
+
+class Answer(NamedTuple):
+    """What a command left."""
+
+    status: int
+    out: str
+    err: str
+
+
+def ask(*args, encoding="utf-8") -> Answer:
+    """Run a command line in this process; its output goes where a pipe's would."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding, write_through=True) for _ in range(2))
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main([str(arg) for arg in args])
+        except SystemExit as stop:  # after --help
+            status = stop.code or 0
+    return Answer(status, *(stream.buffer.getvalue().decode(encoding) for stream in (out, err)))
+
+
+def run_small(out, *more) -> Answer:
+    return ask("run", "szt", *SMALL, "--no-figures", "--out", out, *more)
+
+
+def assert_complaint(answer, *parts, status=2):
+    """One line that says who complains, about what, and what to do."""
+    (line,) = answer.err.splitlines()
+    assert line.startswith("ibjax: ")
+    for part in parts:
+        assert str(part) in line
+    assert answer.status == status
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cores():
+    """The numbers of devices asked for: JAX is in use, so its devices cannot be changed. And segments of two epochs."""
+    asked = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ibjax.sweep, "use_every_core", asked.append)
+        patch.setattr(plan, "SEGMENT_STEPS", 4)
+        patch.setenv("COLUMNS", "100")
+        yield asked
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, Answer]:
+    """A run that nothing interrupted: its folder, and what its command said."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    return folder, run_small(folder)
+
+
+@pytest.fixture
+def folder(finished, tmp_path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(finished[0], tmp_path / "run"))
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory) -> Path:
+    """Recorded activations of two epochs."""
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("recording") / "mine.npz"
+    np.savez(path, t1=rng.normal(size=(2, 50, 3)), t2=rng.normal(size=(2, 50, 1)), y=rng.integers(0, 2, 50))
+    return path
+
+
+# What it says ----------------------------------------------------------------------------------------------------
+
+
+def test_version():
+    assert ask("--version") == (0, f"ibjax {ibjax.__version__}\n", "")
+
+
+def test_list_names_all_that_can_be_named():
+    answer = ask("list")
+    assert answer.status == 0
+    assert answer.err == ""
+    words = answer.out.replace(",", " ").replace(":", " ").split()
+    for names in (ESTIMATORS, RULES, RANGES, ACTIVATIONS, INITIALIZERS, OPTIMIZERS, SPLITS, EXPERIMENTS):
+        assert set(names) <= set(words)
+    for experiment in EXPERIMENTS.values():
+        assert experiment.summary in answer.out
+        assert set(experiment.presets) <= set(words)
+
+
+@pytest.mark.parametrize(
+    ("args", "wanted"),
+    [
+        ([], ["list", "run", "show", "plot", "plane", "measure"]),
+        (["list"], ["usage: ibjax list"]),
+        (["run"], ["experiment"]),
+        (["run", "szt"], ["--preset", *EXPERIMENTS["szt"].presets, "--replicas", "50", "--resume", "--out", "--seed"]),
+        (["run", "szt", "--preset", "idnns"], ["--replicas", "40", "now idnns"]),
+        (["run", "szt", "--preset=lorenzen"], ["now lorenzen"]),
+        (["show"], ["PATH", "--estimator"]),
+        (["plot"], ["PATH", "--out"]),
+        (["plane"], ["PATH", "--measure", "t1, t2"]),
+        (["measure"], ["PATH", "--measure"]),
+    ],
+    ids=" ".join,
+)
+def test_help(args, wanted):
+    answer = ask(*args, "--help")
+    assert answer.status == 0
+    assert answer.err == ""
+    assert "usage: ibjax" in answer.out
+    for words in wanted:
+        assert words in answer.out
+
+
+def test_run_says_what_it_found(finished):
+    folder, answer = finished
+    assert answer.status == 0
+    assert answer.err.splitlines()[-1].startswith("12-bit task, tanh 12-3-2: 4/4 epochs, training accuracy 0.")
+    for words in ("12-bit task, tanh 12-3-2", "binning:bins=30,low=-1,high=1", "3 replicas", "0 diverged", "T1"):
+        assert words in answer.out
+    assert "epoch 4 of 4" in " ".join(answer.out.split())
+    plane = ibjax.open(folder)
+    assert plane.attrs["status"] == "finished"
+    assert dict(plane.sizes) == {"estimator": 1, "replica": 3, "snapshot": 5, "layer": 2}
+    assert sorted(path.name for path in folder.iterdir()) == ["parameters.zarr", "results.zarr", "state"]
+
+
+def test_show_prints_the_summary_s_numbers(finished):
+    folder, said = finished
+    answer = ask("show", folder)
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out == said.out
+    for row in summary_table(ibjax.open(folder)):
+        for interval in (row.complexity_first, row.complexity_last, row.relevance_peak, row.compression):
+            assert f"{interval.mean:.3f} ±" in answer.out
+
+
+def test_run_asks_for_devices(finished, cores, tmp_path):
+    assert cores[0] is None
+    assert run_small(finished[0], "--devices", "3", "--resume").status == 0
+    assert cores[-1] == 3
+
+
+def test_a_preset_sets_the_defaults(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr("ibjax.experiments.registry.run", lambda config, *args, **more: seen.append((config, args)))
+    monkeypatch.setattr("ibjax.cli._print_summary", lambda found: None)
+    monkeypatch.chdir(tmp_path)
+    assert ask("run", "szt", "--preset", "idnns", "--replicas", "7", "--no-figures").status == 0
+    assert ask("run", "szt", "--seed", "5", "--gamma", "0.3", "--batch-size", "None", "--no-figures").status == 0
+    assert ask("run", "szt", "--preset=ibsgd", "--measure", "binning", "binning:rule=bits", "--no-figures").status == 0
+    (first, (out,)), (second, (default_out,)), (third, _) = seen
+    idnns = EXPERIMENTS["szt"].presets["idnns"]
+    assert (first.replicas, first.optimizer, first.split) == (7, idnns.optimizer, idnns.split)
+    assert out == Path("runs/szt-idnns")
+    assert default_out == Path("runs/szt-deck")
+    assert second == SZT(seed=5, gamma=0.3, batch_size=None)
+    assert third.measure == ("binning", "binning:rule=bits")
+    assert third.initializer == "ibsgd"
+
+
+def test_a_finished_run_draws_its_figures(folder):
+    answer = ask("run", "szt", *SMALL, "--out", folder, "--resume")
+    assert answer.status == 0
+    figures = sorted(path.name for path in (folder / "figures").iterdir())
+    assert {"plane.png", "plane.svg", "plane.gif", "training.png", "gradients.png"} <= set(figures)
+    assert answer.err == f"{len(figures)} figures in {folder / 'figures'}\n"
+
+
+def test_plot_says_where_the_figures_are(folder, tmp_path):
+    answer = ask("plot", folder, "--out", tmp_path / "drawn")
+    assert answer.status == 0
+    assert (tmp_path / "drawn" / "plane.png").stat().st_size > 10_000
+    assert f"figures in {tmp_path / 'drawn'}" in answer.out + answer.err
+
+
+def test_plane_measures_a_recording(recording, tmp_path):
+    answer = ask("plane", recording, "--measure", "binning:bins=4,range=layer", "--out", tmp_path / "drawn")
+    assert answer.status == 0
+    assert "mine" in answer.out
+    assert "binning:bins=4,range=layer" in answer.out
+    assert "epoch 1 of 1" in " ".join(answer.out.split())
+    assert {path.name for path in (tmp_path / "drawn").iterdir()} >= {"plane.png", "snapshots.png", "plane.gif"}
+    assert f"figures in {tmp_path / 'drawn'}" in answer.out + answer.err
+
+
+def test_measure_adds_an_estimator_and_shows_it(folder):
+    answer = ask("measure", folder, "--measure", "binning:bins=10")
+    assert answer.status == 0
+    plane = ibjax.open(folder)
+    assert plane["estimator"].values.tolist() == ["binning:bins=30,low=-1,high=1", "binning:bins=10,low=-1,high=1"]
+    assert plane["complexity"].notnull().all()
+    shown = ask("show", folder, "--estimator", "1")
+    assert "estimator 1: binning:bins=10" in shown.out
+    for row in summary_table(plane, 1):
+        assert f"{row.complexity_last.mean:.3f} ±" in shown.out
+        assert f"{row.complexity_last.mean:.3f} ±" in answer.out
+
+
+def test_all_replicas_lost(tmp_path):
+    answer = run_small(tmp_path, "--learning-rate", "1e30")
+    assert answer.status == 2
+    complaint = answer.err.splitlines()[-1]
+    assert complaint.startswith("ibjax: all 3 replicas are masked: none is alive at epoch 4")
+    assert "lower the learning rate" in complaint
+    assert ibjax.open(tmp_path).attrs["status"] == "finished"
+
+
+# What is wrong ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "parts"),
+    [
+        ("shwo", ["shwo", "show", "measure"]),
+        ("run", ["experiment", "ibjax list"]),
+        ("run --preset deck", ["needs an experiment first", "szt"]),
+        ("run sz", ["unknown experiment 'sz': did you mean 'szt'? Choose from szt"]),
+        ("run szt --preset dekc", ["unknown preset of szt 'dekc': did you mean 'deck'? Choose from deck, idnns"]),
+        ("run szt --preset=", ["unknown preset of szt ''", "Choose from deck"]),
+        ("run szt --preset", ["--preset needs a value"]),
+        ("run szt --activation tahn", ["unknown activation 'tahn': did you mean 'tanh'? Choose from tanh, relu"]),
+        ("run szt --optimizer adan", ["unknown optimizer 'adan': did you mean 'adam'? Choose from sgd"]),
+        ("run szt --initializer glorot", ["unknown initializer 'glorot'", "Choose from idnns, ibsgd, lorenzen"]),
+        ("run szt --split stratifed", ["unknown split 'stratifed': did you mean 'stratified'? Choose from random"]),
+        ("run szt --measure-on tset", ["unknown measure_on 'tset': did you mean 'test'? Choose from all"]),
+        ("run szt --measure bining", ["unknown estimator 'bining': did you mean 'binning'? Choose from"]),
+        ("run szt --measure binning:bin=3", ["unknown setting of binning 'bin': did you mean 'bins'? Choose from"]),
+        ("run szt --measure binning:rule=bit", ["unknown binning rule 'bit': did you mean 'bits'? Choose from"]),
+        ("run szt --measure binning:range=rum", ["unknown binning range 'rum': did you mean 'run'? Choose from"]),
+        ("run szt --measure binning:bins=many", ["bins of binning must be a whole number, got 'many'"]),
+        ("run szt --measure binning:bins=1", ["bins must be 2 or more, got 1"]),
+        ("run szt --measure binning:low=1,high=0", ["must have low < high, got 1.0 to 0.0"]),
+        ("run szt --measure binning:rule=width,width=0", ["width must be positive, got 0.0"]),
+        ("run szt --measure", ["measure needs at least one estimator, for example 'binning'"]),
+        ("run szt --measure binning binning:bins=30", ["an estimator is named twice: binning:bins=30"]),
+        ("run szt --epoch 5", ["--epoch", "--epochs", "--help"]),
+        ("run szt --nonsense 5", ["--nonsense", "--help"]),
+        ("run szt extra", ["extra", "--help"]),
+        ("run szt --epochs five", ["--epochs", "'five'", "--help"]),
+        ("run szt --epochs 5.5", ["--epochs", "'5.5'", "--help"]),
+        ("run szt --epochs", ["--epochs", "--help"]),
+        ("run szt --epochs 0", ["epochs must be 1 or more, got 0"]),
+        ("run szt --learning-rate fast", ["--learning-rate", "'fast'", "--help"]),
+        ("run szt --learning-rate -1", ["learning_rate must be positive and finite, got -1.0"]),
+        ("run szt --learning-rate nan", ["learning_rate must be positive and finite, got nan"]),
+        ("run szt --momentum 1", ["momentum must be at least 0 and below 1, got 1.0"]),
+        ("run szt --weight-decay -1", ["weight_decay must be 0 or more, got -1.0"]),
+        ("run szt --batch-size 5000", ["batch_size", "3277 training samples, got 5000: None takes the full batch"]),
+        ("run szt --batch-size 0", ["batch_size must be from 1", "got 0"]),
+        ("run szt --batch-size all", ["--batch-size", "'all'", "None"]),
+        ("run szt --fraction 0", ["fraction must be from 0.01 to 1, got 0.0"]),
+        ("run szt --fraction 2", ["fraction must be from 0.01 to 1, got 2.0"]),
+        ("run szt --fraction nan", ["fraction must be from 0.01 to 1, got nan"]),
+        ("run szt --fraction 1 --measure-on test", ["the test set is empty, lower fraction or measure on all"]),
+        ("run szt --widths 12", ["widths must name input and output, each 1 or more, got (12,)"]),
+        ("run szt --widths 12 0 2", ["widths must name input and output, each 1 or more, got (12, 0, 2)"]),
+        ("run szt --widths 12 4 3", ["begin with the 12 bits and end with the 2 classes, got (12, 4, 3)"]),
+        ("run szt --widths 10 4 2", ["begin with the 12 bits and end with the 2 classes, got (10, 4, 2)"]),
+        ("run szt --gamma -1", ["gamma must be positive and finite, got -1.0: leave it out for hard labels"]),
+        ("run szt --gamma 0", ["gamma must be positive and finite, got 0.0: leave it out for hard labels"]),
+        ("run szt --gamma nan", ["gamma must be finite, got nan: None keeps the hard labels"]),
+        ("run szt --theta inf", ["theta must be finite, got inf: the public labels have 119.5"]),
+        ("run szt --replicas 0", ["replicas must be 1 or more, got 0"]),
+        ("run szt --chunk-size 0", ["chunk_size must be 1 or more, got 0"]),
+        ("run szt --snapshots 1", ["snapshots must be 2 or more (the start and the end), got 1"]),
+        ("run szt --seed -1", ["seed must be from 0", "got -1"]),
+        ("run szt --seed 9223372036854775808", ["seed must be from 0", "got 9223372036854775808"]),
+        ("run szt --seed 99999999999999999999", ["seed must be from 0", "got 99999999999999999999"]),
+        ("show", ["PATH", "ibjax show --help"]),
+        ("show nowhere", ["nowhere holds no run (results.zarr is missing)", "ibjax run"]),
+        ("plot nowhere", ["nowhere holds no run (results.zarr is missing)", "ibjax run"]),
+        ("measure nowhere --measure binning", ["nowhere holds no run (results.zarr is missing)", "ibjax run"]),
+        ("measure nowhere", ["--measure", "ibjax measure --help"]),
+        ("plane nowhere.npz", ["nowhere.npz does not exist", "numpy.savez"]),
+        ("plane", ["PATH", "ibjax plane --help"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_wrong_input_is_one_line(args, parts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answer = ask(*args.split(" "))
+    assert_complaint(answer, *parts)
+    assert answer.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("devices", [0, -1])
+def test_a_number_of_devices_that_makes_no_sense(devices):
+    with pytest.raises(InputError, match=f"devices must be 1 or more, got {devices}"):
+        use_every_core(devices)
+
+
+def test_no_command_is_a_question():
+    answer = ask()
+    assert answer.status == 2
+    for command in ("list", "run", "show", "plot", "plane", "measure"):
+        assert command in answer.err
+
+
+def test_wrong_input_about_a_run(folder, tmp_path):
+    assert_complaint(ask("show", folder, "--estimator", "1"), "got 1", "from 0 to 0", "binning:bins=30")
+    assert_complaint(ask("show", folder, "--estimator", "-1"), "got -1", "from 0 to 0")
+    assert_complaint(ask("measure", folder, "--measure", "bining"), "'bining'", "did you mean 'binning'?")
+    (tmp_path / "file").write_text("")
+    assert_complaint(ask("show", tmp_path / "file"), tmp_path / "file", "holds no run")
+
+
+def test_measure_without_an_estimator(folder):
+    assert_complaint(ask("measure", folder, "--measure"), "measure needs at least one estimator, for example 'binning'")
+
+
+def test_measure_without_parameters(tmp_path):
+    study = study_of(SZT(replicas=1, epochs=1, batch_size=2048, widths=(12, 2)))
+    made = store.open_or_create(study, tmp_path, resume=False)
+    assert_complaint(ask("measure", tmp_path, "--measure", "binning"), tmp_path, "is not finished", "--resume")
+    made.note(status=store.FINISHED)
+    assert_complaint(
+        ask("measure", tmp_path, "--measure", "binning"), tmp_path, "no stored parameters", "--keep-params"
+    )
+
+
+def test_nothing_is_measured_yet(tmp_path):
+    store.open_or_create(study_of(SZT(replicas=1)), tmp_path, resume=False)
+    for command in ("show", "plot"):
+        assert_complaint(ask(command, tmp_path), "no snapshot has been measured yet")
+
+
+def test_a_folder_that_holds_a_run(finished):
+    folder, _ = finished
+    assert_complaint(run_small(folder), folder, "already holds a run", "--resume", "choose another folder")
+    other = run_small(folder, "--resume", "--learning-rate", "0.1", "--seed", "1")
+    assert_complaint(other, folder, "learning_rate 0.05 -> 0.1", "seed 0 -> 1", "choose another folder")
+
+
+def test_out_is_a_file(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    assert_complaint(run_small(tmp_path / "file"), tmp_path / "file", "is a file", "name a folder")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_out_is_below_a_file(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    assert_complaint(run_small(tmp_path / "file" / "run"), tmp_path / "file", "folder")
+
+
+def test_figures_cannot_go_into_a_file(folder, tmp_path):
+    (tmp_path / "file").write_text("kept")
+    assert_complaint(ask("plot", folder, "--out", tmp_path / "file"), tmp_path / "file", "folder")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may write anywhere")
+def test_a_folder_that_must_not_be_written(tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        assert_complaint(run_small(tmp_path / "run"), tmp_path / "run", "Permission denied", "folder")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def flip(folder, name):
+    """Change one byte of the measurements."""
+    file = next(path for path in sorted((folder / store.RESULTS / name / "c").rglob("*")) if path.is_file())
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("command", ["show", "plot", "run", "measure"])
+def test_damaged_results_are_one_line(command, folder):
+    flip(folder, "complexity")
+    answer = {
+        "show": lambda: ask("show", folder),
+        "plot": lambda: ask("plot", folder),
+        "run": lambda: run_small(folder, "--resume"),
+        "measure": lambda: ask("measure", folder, "--measure", "binning:bins=30"),
+    }[command]()
+    assert_complaint(answer, folder, "damaged")
+
+
+def test_damaged_parameters_are_one_line(folder):
+    for file in (folder / store.PARAMETERS / "layers.0.weight" / "c").rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[:-3])
+    assert_complaint(ask("measure", folder, "--measure", "binning:bins=10"), folder, "damaged")
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_recordings_that_are_refused(tmp_path):
+    (tmp_path / "text.npz").write_text("hello")
+    assert_complaint(ask("plane", tmp_path / "text.npz"), "text.npz is no NumPy .npz archive", "numpy.savez")
+    np.savez(tmp_path / "less.npz", t1=np.zeros((3, 1)))
+    assert_complaint(ask("plane", tmp_path / "less.npz"), "less.npz must hold t1, t2, ... and y, it has t1")
+    np.savez(tmp_path / "short.npz", t1=np.zeros((3, 1)), y=np.zeros(2, int))
+    assert_complaint(ask("plane", tmp_path / "short.npz"), "y", "(2,)")
+    np.savez(tmp_path / "epochs.npz", t1=np.zeros((1, 3, 1)), y=np.zeros(3, int), epochs=np.array(["first"]))
+    assert_complaint(ask("plane", tmp_path / "epochs.npz"), "epochs must be", "first")
+
+
+def test_a_stream_that_takes_no_more_than_ascii(finished):
+    folder, _ = finished
+    answer = ask("show", folder, encoding="ascii")
+    assert answer.status == 0
+    assert "I(X;T)" in answer.out
+    complaint = ask("run", "szt", "--epochs", "five", encoding="ascii")
+    assert_complaint(complaint, "'five'")
+    assert "---" not in complaint.err
+
+
+# What goes wrong on the way --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Let the store's third write, that of the second segment, raise an error."""
+
+    def fail(error):
+        calls, write = [], store.Store.write
+
+        def failing_write(*args):
+            calls.append(None)
+            if len(calls) == 3:
+                raise error
+            return write(*args)
+
+        monkeypatch.setattr(store.Store, "write", failing_write)
+
+    return fail
+
+
+def assert_goes_on(out, finished):
+    """What was measured before is kept, can be shown, and the run can be finished, bit for bit."""
+    whole, part = ibjax.open(finished[0]), ibjax.open(out)
+    assert part.attrs["status"] == "unfinished"
+    np.testing.assert_array_equal(part["complexity"][:, :, :3], whole["complexity"][:, :, :3])
+    assert part["complexity"][:, :, 3:].isnull().all()
+    shown = ask("show", out)
+    assert shown.status == 0
+    assert "epoch 2 of 4" in " ".join(shown.out.split())
+    resumed = run_small(out, "--resume")
+    assert resumed.status == 0
+    assert resumed.out == finished[1].out
+    found = ibjax.open(out)
+    for name in whole.data_vars:
+        assert found[name].values.tobytes() == whole[name].values.tobytes()
+
+
+def test_interrupted(finished, failing, tmp_path, monkeypatch):
+    with monkeypatch.context():
+        failing(KeyboardInterrupt())
+        answer = run_small(tmp_path / "run")
+    monkeypatch.undo()
+    assert answer.status == 130
+    assert answer.err.splitlines()[-1] == (
+        f"ibjax: interrupted: what was measured is in {tmp_path / 'run'}, add --resume to go on"
+    )
+    assert "Traceback" not in answer.err
+    assert_goes_on(tmp_path / "run", finished)
+
+
+def test_interrupted_elsewhere(monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ibjax.open", interrupt, raising=False)
+    assert_complaint(ask("show", "anything"), "interrupted", status=130)
+
+
+@pytest.mark.parametrize("with_name", [False, True], ids=["", "named"])
+def test_the_disk_is_full(with_name, finished, failing, tmp_path, monkeypatch):
+    name = (str(tmp_path / "run" / "results.zarr" / "train_loss"),) if with_name else ()
+    failing(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *name))
+    answer = run_small(tmp_path / "run")
+    monkeypatch.undo()
+    assert answer.status == 2
+    complaint = answer.err.splitlines()[-1]
+    assert complaint.startswith("ibjax: ")
+    assert os.strerror(errno.ENOSPC) in complaint
+    assert "Traceback" not in answer.err
+    assert_goes_on(tmp_path / "run", finished)
+    # And it names where, and the remedy.
+    assert str(tmp_path / "run") in complaint
+    assert "--resume" in complaint
