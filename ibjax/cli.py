@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import io
 import sys
 from collections.abc import Callable, Sequence
@@ -74,7 +75,7 @@ def show(folder: tyro.conf.Positional[Path], estimator: int = 0) -> None:
         folder: folder of a run.
         estimator: which of its estimators, counted from 0.
     """
-    _print_summary(ibjax.open(folder), estimator)
+    _print_summary(_read(folder), estimator)
 
 
 def plot(folder: tyro.conf.Positional[Path], out: Path | None = None) -> None:
@@ -84,7 +85,7 @@ def plot(folder: tyro.conf.Positional[Path], out: Path | None = None) -> None:
         folder: folder of a run.
         out: folder for the figures; by default FOLDER/figures.
     """
-    _draw(ibjax.open(folder), out or folder / "figures")
+    _draw(_read(folder), out or folder / "figures")
 
 
 def plane(
@@ -109,7 +110,7 @@ def plane(
         arrays["y"],
         estimators=[parse(text) for text in measure],
         p_y_given_x=arrays.get("p_y_given_x"),
-        epochs=arrays["epochs"].tolist() if "epochs" in arrays else None,
+        epochs=arrays.get("epochs"),
         title=file.stem,
     )
     _print_summary(found)
@@ -117,7 +118,7 @@ def plane(
 
 
 def measure(folder: tyro.conf.Positional[Path], measure: tuple[str, ...]) -> None:
-    """Measure a finished run by more estimators, without training; it must have been made with --keep-params.
+    """Measure a finished run by more estimators, without training; it must have been made with --keep-parameters.
 
     Args:
         folder: folder of the run.
@@ -127,9 +128,13 @@ def measure(folder: tyro.conf.Positional[Path], measure: tuple[str, ...]) -> Non
     from ibjax.experiments.registry import config_of, study_of
     from ibjax.sweep import remeasure
 
+    if not measure:
+        raise InputError("measure needs at least one estimator, for example 'binning'")
     estimators = [parse(text) for text in measure]
-    study = study_of(config_of(ibjax.open(folder)))
-    _print_summary(remeasure(study, folder, estimators))
+    found = remeasure(study_of(config_of(ibjax.open(folder))), folder, estimators)
+    names = found["estimator"].values.tolist()
+    for estimator in estimators:
+        _print_summary(found, names.index(str(estimator)))
 
 
 def _run(args: Sequence[str]) -> None:
@@ -139,7 +144,7 @@ def _run(args: Sequence[str]) -> None:
     from ibjax.sweep import use_every_core
 
     if not args or args[0].startswith("-"):
-        raise InputError(f"run needs an experiment first: choose from {', '.join(EXPERIMENTS)}")
+        raise InputError(f"run needs an experiment first: choose from {', '.join(EXPERIMENTS)} (see `ibjax list`)")
     name, *rest = args
     experiment = EXPERIMENTS[choose("experiment", name, EXPERIMENTS)]
     preset, rest = _take(rest, "--preset", next(iter(experiment.presets)))
@@ -161,9 +166,16 @@ def _run(args: Sequence[str]) -> None:
     study_of(config)
     out = options.out or Path("runs") / f"{name}-{preset}"
     try:
-        found = run_experiment(config, out, resume=options.resume)
+        run_experiment(config, out, resume=options.resume)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted: what was measured is in {out}, add --resume to go on") from None
+    except OSError as error:
+        why = error.strerror or error
+        raise InputError(
+            f"cannot write to {out} ({why}): choose another folder, or free space there and go on with --resume; "
+            "what was measured is kept"
+        ) from error
+    found = _read(out)
     _print_summary(found)
     if options.figures:
         _draw(found, out / "figures")
@@ -181,6 +193,16 @@ def _take(args: list[str], flag: str, default: str) -> tuple[str, list[str]]:
     return default, args
 
 
+def _later(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
+    """A command that is parsed now and called afterwards, when errors are shown as they come."""
+
+    @functools.wraps(command)
+    def parsed(*args: Any, **settings: Any) -> Callable[[], None]:
+        return functools.partial(command, *args, **settings)
+
+    return parsed
+
+
 def _parse(parser: Callable[..., Any], args: Sequence[str], **settings: Any) -> Any:
     """Call one of tyro's parsers, its boxed complaint turned into one line."""
     complaint = io.StringIO()
@@ -190,8 +212,9 @@ def _parse(parser: Callable[..., Any], args: Sequence[str], **settings: Any) -> 
     except SystemExit as stop:
         if not stop.code:
             raise
-        lines = [line.strip("│ ").strip() for line in complaint.getvalue().splitlines()]
-        said = [line for line in lines if line and line[0] not in "╭╰─"]
+        lines = [line.strip("│| ") for line in complaint.getvalue().splitlines()]
+        # Without the box, which is of + and - where the terminal has no better.
+        said = [line for line in lines if line and line[0] not in "╭╰─+" and not line.startswith("---")]
         raise InputError(" ".join(said).removeprefix("Error parsing config: ")) from None
 
 
@@ -228,6 +251,14 @@ def _print_summary(found: Any, estimator: int = 0) -> None:
     console.print("mean ± 95 % half width over replicas; the peak is that of I(X;T)")
 
 
+def _read(folder: Path) -> Any:
+    """The results of a run, all of them, so that damage shows here."""
+    from ibjax.sweep.store import intact
+
+    with intact(folder):
+        return ibjax.open(folder).load()
+
+
 def _draw(found: Any, folder: Path) -> None:
     from ibjax.plotting import save_all
 
@@ -248,19 +279,23 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0, 2 for wrong input, 130 when interrupted."""
     args = list(sys.argv[1:] if args is None else args)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows no ± gets a ?
     try:
         if args[:1] == ["--version"]:
             print(f"ibjax {ibjax.__version__}")
-        elif args[:1] == ["run"] and args[1:2] not in ([], ["-h"], ["--help"]):
+        elif args[:1] == ["run"] and args[1:2] not in (["-h"], ["--help"]):
             # Apart from the other commands, because the experiment and its preset decide the settings' defaults.
             _run(args[1:])
         else:
             about = "The information bottleneck of deep learning, measured."
-            _parse(tyro.extras.subcommand_cli_from_dict, args, subcommands=_COMMANDS, prog="ibjax", description=about)
+            commands = {name: _later(command) for name, command in _COMMANDS.items()}
+            _parse(tyro.extras.subcommand_cli_from_dict, args, subcommands=commands, prog="ibjax", description=about)()
     except InputError as error:
         return _complain(str(error), _WRONG)
     except OSError as error:
-        return _complain(f"{error.filename or 'writing'}: {error.strerror or error}", _WRONG)
+        return _complain(f"{error.filename or 'a file'}: {error.strerror or error}: choose another folder", _WRONG)
     except KeyboardInterrupt as stop:
         return _complain(str(stop) or "interrupted", _INTERRUPTED)
     return 0

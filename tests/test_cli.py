@@ -22,7 +22,7 @@ from ibjax.plane import summary_table
 from ibjax.sweep import plan, store, use_every_core
 from ibjax.training import OPTIMIZERS
 
-SMALL = ["--replicas", "3", "--epochs", "4", "--batch-size", "2048", "--widths", "12", "3", "2", "--keep-params"]
+SMALL = ["--replicas", "3", "--epochs", "4", "--batch-size", "2048", "--widths", "12", "3", "2", "--keep-parameters"]
 """Four epochs of two steps each; two chunks of replicas."""
 
 
@@ -182,29 +182,52 @@ def test_a_preset_sets_the_defaults(monkeypatch, tmp_path):
     assert third.initializer == "ibsgd"
 
 
-def test_a_finished_run_draws_its_figures(folder):
+@pytest.fixture
+def drawn(monkeypatch):
+    """What is to be drawn, in place of figures: (run, folder)."""
+    calls = []
+
+    def save_all(plane, folder):
+        calls.append((plane, folder))
+        return [folder / "plane.png", folder / "plane.svg"]
+
+    monkeypatch.setattr("ibjax.plotting.save_all", save_all)
+    return calls
+
+
+def test_run_draws_its_figures(finished, drawn):
+    folder, said = finished
     answer = ask("run", "szt", *SMALL, "--out", folder, "--resume")
+    assert answer == (0, said.out, f"2 figures in {folder / 'figures'}\n")
+    ((plane, where),) = drawn
+    assert where == folder / "figures"
+    assert plane.identical(ibjax.open(folder))
+
+
+def test_plot_draws_figures_and_says_where(finished, tmp_path):
+    answer = ask("plot", finished[0], "--out", tmp_path / "drawn")
     assert answer.status == 0
-    figures = sorted(path.name for path in (folder / "figures").iterdir())
-    assert {"plane.png", "plane.svg", "plane.gif", "training.png", "gradients.png"} <= set(figures)
-    assert answer.err == f"{len(figures)} figures in {folder / 'figures'}\n"
+    figures = {path.name: path.stat().st_size for path in (tmp_path / "drawn").iterdir()}
+    assert set(figures) >= {"plane.png", "plane.svg", "plane.gif", "training.png", "gradients.png"}
+    assert min(figures.values()) > 5000
+    assert f"{len(figures)} figures in {tmp_path / 'drawn'}" in answer.out + answer.err
 
 
-def test_plot_says_where_the_figures_are(folder, tmp_path):
-    answer = ask("plot", folder, "--out", tmp_path / "drawn")
-    assert answer.status == 0
-    assert (tmp_path / "drawn" / "plane.png").stat().st_size > 10_000
-    assert f"figures in {tmp_path / 'drawn'}" in answer.out + answer.err
+def test_plot_draws_into_the_run_s_folder(finished, drawn):
+    assert ask("plot", finished[0]).status == 0
+    assert [where for _, where in drawn] == [finished[0] / "figures"]
 
 
-def test_plane_measures_a_recording(recording, tmp_path):
+def test_plane_measures_a_recording(recording, drawn, tmp_path):
     answer = ask("plane", recording, "--measure", "binning:bins=4,range=layer", "--out", tmp_path / "drawn")
     assert answer.status == 0
     assert "mine" in answer.out
     assert "binning:bins=4,range=layer" in answer.out
     assert "epoch 1 of 1" in " ".join(answer.out.split())
-    assert {path.name for path in (tmp_path / "drawn").iterdir()} >= {"plane.png", "snapshots.png", "plane.gif"}
-    assert f"figures in {tmp_path / 'drawn'}" in answer.out + answer.err
+    ((plane, where),) = drawn
+    assert where == tmp_path / "drawn"
+    assert plane["complexity"].shape == (1, 1, 2, 2)
+    assert f"2 figures in {where}" in answer.out + answer.err
 
 
 def test_measure_adds_an_estimator_and_shows_it(folder):
@@ -340,7 +363,7 @@ def test_measure_without_parameters(tmp_path):
     assert_complaint(ask("measure", tmp_path, "--measure", "binning"), tmp_path, "is not finished", "--resume")
     made.note(status=store.FINISHED)
     assert_complaint(
-        ask("measure", tmp_path, "--measure", "binning"), tmp_path, "no stored parameters", "--keep-params"
+        ask("measure", tmp_path, "--measure", "binning"), tmp_path, "no stored parameters", "--keep-parameters"
     )
 
 
@@ -398,7 +421,7 @@ def test_damaged_results_are_one_line(command, folder):
         "show": lambda: ask("show", folder),
         "plot": lambda: ask("plot", folder),
         "run": lambda: run_small(folder, "--resume"),
-        "measure": lambda: ask("measure", folder, "--measure", "binning:bins=30"),
+        "measure": lambda: ask("measure", folder, "--measure", "binning:bins=10"),
     }[command]()
     assert_complaint(answer, folder, "damaged")
 

@@ -94,8 +94,7 @@ def from_arrays(
     x, y = np.asarray(x), np.asarray(y)
     if x.ndim < 2 or y.shape != x.shape[:1] or len(x) == 0:
         raise InputError(f"x must be (n, features) and y (n,) with n >= 1, got {x.shape} and {y.shape}")
-    if not np.issubdtype(x.dtype, np.number) and x.dtype != bool:
-        raise InputError(f"x must be numbers, got {x.dtype}: encode categories first")
+    _real("x", x)
     if not np.issubdtype(y.dtype, np.integer):
         raise InputError(f"labels y must be integers, got {y.dtype}: use y.astype(int) if they are classes")
     if y.min() < 0:
@@ -106,6 +105,7 @@ def from_arrays(
     classes = int(y.max()) + 1
     information = None
     if p_y_given_x is not None:
+        _real("p_y_given_x", np.asarray(p_y_given_x))
         p_y_given_x = np.asarray(p_y_given_x, np.float64)
         if p_y_given_x.ndim != 2 or p_y_given_x.shape[0] != len(x) or p_y_given_x.shape[1] < classes:
             raise InputError(
@@ -137,6 +137,11 @@ def subset(data: Dataset, rows: Integer[np.ndarray, " m"], name: str) -> Dataset
     # A known I(X;Y) without p(y|x) means labels that are a function of X: then I(X;Y) = H(Y).
     known = part.entropy_y if p is None else float(mutual_information(p.astype(np.float64) / len(rows)))
     return dataclasses.replace(part, mutual_information=known)
+
+
+def _real(name: str, array: np.ndarray) -> None:
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name} must be numbers, got {array.dtype}: encode categories first")
 
 
 def _finite(name: str, array: np.ndarray) -> None:

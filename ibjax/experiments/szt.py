@@ -66,7 +66,7 @@ class SZT:
     """Patterns that information is measured on: all, train or test."""
     snapshots: int = 150
     """About how many epochs are measured, log-spaced, every early one among them."""
-    keep_params: bool = False
+    keep_parameters: bool = False
     """Store the parameters at every snapshot, so that `ibjax measure` can measure again without training."""
     chunk_size: int | None = None
     """Replicas that one device executes at a time; None for half of them, at most 25."""
@@ -146,6 +146,6 @@ def study(config: SZT) -> Study:
         replicas=config.replicas,
         seed=config.seed,
         chunk_size=config.chunk_size,
-        keep_params=config.keep_params,
+        keep_parameters=config.keep_parameters,
         title=f"{whole.name}, {config.activation} {'-'.join(map(str, config.widths))}",
     )

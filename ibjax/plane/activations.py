@@ -2,6 +2,7 @@
 
 import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def from_activations(
     *,
     estimators: Sequence[LayerEstimator] | None = None,
     p_y_given_x: Float[Array | np.ndarray, "n classes"] | None = None,
-    epochs: Sequence[int] | None = None,
+    epochs: Sequence[int] | np.ndarray | None = None,
     title: str = "recorded activations",
 ) -> xr.Dataset:
     """Measure the layers of a network that any framework has run.
@@ -62,25 +63,27 @@ def from_activations(
                 f"layer {depth} has shape {np.shape(activations[depth - 1])}: every layer must be (n, units) or "
                 f"(epochs, n, units), with the same epochs and n"
             )
-        if not np.issubdtype(t.dtype, np.number):
-            raise InputError(f"layer {depth} must be numbers, got {t.dtype}")
+        if t.dtype.kind not in "biuf":
+            raise InputError(f"layer {depth} must be real numbers, got {t.dtype}")
+        with np.errstate(over="ignore"):
+            layers[depth - 1] = t = t.astype(np.float32)
         if not np.isfinite(t).all():
             epoch, row, _ = np.argwhere(~np.isfinite(t))[0]
             raise InputError(f"layer {depth} has a value that is not finite at epoch {epoch}, row {row}")
     count, n = layers[0].shape[:2]
-    epochs = list(range(count)) if epochs is None else [int(epoch) for epoch in epochs]
-    if len(epochs) != count or sorted(set(epochs)) != epochs or epochs[0] < 0:
-        raise InputError(f"epochs must be {count} increasing numbers from 0, one a recording, got {epochs}")
+    times = np.arange(count) if epochs is None else np.asarray(epochs)
+    if times.shape != (count,) or times.dtype.kind not in "iu" or times[0] < 0 or (np.diff(times) <= 0).any():
+        raise InputError(f"epochs must be {count} increasing whole numbers from 0, one a recording, got {epochs}")
     data = from_arrays(np.zeros((n, 1)), np.asarray(y), p_y_given_x, name=title)
     chosen = tuple(estimators) if estimators else (Binning(range="layer"),)
-    spans = [(np.float32(t.min()), np.float32(t.max())) for t in layers]
+    spans = [(t.min(), t.max()) for t in layers]
     measure = jax.jit(lambda ts: layer_information(chosen, ts, data, spans))
-    found = [jax.device_get(measure([t[row].astype(np.float32) for t in layers])) for row in range(count)]
+    found = [jax.device_get(measure([t[row] for t in layers])) for row in range(count)]
     arrays = {name: np.stack([getattr(f, name) for f in found], axis=1)[:, None] for name in found[0]._fields}
     arrays["alive"] = np.ones((1, count), bool)
     return make_plane(
         arrays,
-        epochs=epochs,
+        epochs=times.tolist(),
         widths=[t.shape[2] for t in layers],
         estimators=[str(estimator) for estimator in chosen],
         attrs={
@@ -109,11 +112,13 @@ def read_activations(path: str | Path) -> tuple[list[np.ndarray], dict[str, np.n
         InputError: the file is missing, damaged or lacks ``t1`` or ``y``.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist: save one with numpy.savez(path, t1=..., t2=..., y=...)") from error
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (
+        OSError, ValueError, EOFError, TypeError, AttributeError, NotImplementedError, zipfile.BadZipFile, zlib.error
+    ) as error:  # fmt: skip
         raise InputError(
             f"{path} is no NumPy .npz archive of plain arrays ({error}): make it with numpy.savez"
         ) from error

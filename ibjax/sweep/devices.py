@@ -1,8 +1,11 @@
 """One XLA host device a core."""
 
+import contextlib
 import os
 
 import jax
+
+from ibjax.errors import InputError
 
 
 def use_every_core(limit: int | None = None) -> None:
@@ -13,11 +16,18 @@ def use_every_core(limit: int | None = None) -> None:
     machine with an accelerator it changes only the CPU's devices, which are then not used.
 
     Args:
-        limit: at most so many; None for no limit.
+        limit: so many devices instead of one a core.
+
+    Raises:
+        InputError: the limit is below 1.
 
     Example:
         >>> use_every_core(2)  # doctest: +SKIP
     """
+    if limit is not None and limit < 1:
+        raise InputError(f"devices must be 1 or more, got {limit}")
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else (os.cpu_count() or 1)
-    jax.config.update("jax_num_cpu_devices", min(cores, limit or cores))
+    # A program that has used JAX already keeps the devices it has.
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", limit or cores)

@@ -40,7 +40,7 @@ def remeasure(
     if store.attrs["status"] != stores.FINISHED:
         raise InputError(f"{out} is not finished: run it again with --resume first")
     if store.params is None:
-        raise InputError(f"{out} has no stored parameters: make it with --keep-params")
+        raise InputError(f"{out} has no stored parameters: make it with --keep-parameters")
     store.compare(study, but=("measure",))
     known = json.loads(store.attrs["estimators"])
     added = [str(e) for e in estimators if str(e) not in known]
@@ -93,4 +93,6 @@ def _stored(study: Study, store: stores.Store, replicas: slice) -> Iterator[Any]
     tree = jax.tree.structure(jax.eval_shape(study.functional.init, jax.random.key(0)))
     arrays = [(store.params or {})[name] for name in study.param_shapes]
     for row in range(len(study.epochs)):
-        yield jax.tree.unflatten(tree, [array[replicas, row] for array in arrays])
+        with stores.intact(store.folder):
+            leaves = [array[replicas, row] for array in arrays]
+        yield jax.tree.unflatten(tree, leaves)

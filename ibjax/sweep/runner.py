@@ -151,7 +151,7 @@ class Program:
             return init(net, config, replica_key(study.seed, replica))
 
         def go(state: TrainState, data: TrainingData, slots: Slots):
-            return segment(net, config, data, state, slots, measure=measure, keep_params=study.keeps_params)
+            return segment(net, config, data, state, slots, measure=measure, keep_parameters=study.keeps_parameters)
 
         # check_vma is off because a caller's own module may scan over constants.
         shard = functools.partial(jax.shard_map, mesh=mesh, out_specs=_REPLICAS, check_vma=False)
@@ -237,6 +237,6 @@ def _write(study: Study, store: stores.Store, chunk: _Chunk, snapshots: Snapshot
         # (replica, snapshot, estimator, layer) -> (estimator, replica, snapshot, layer)
         values |= {name: np.moveaxis(v, 2, 0) for name, v in snapshots.measured._asdict().items()}
     params = None
-    if study.keeps_params:
+    if study.keeps_parameters:
         params = dict(zip(study.param_shapes, jax.tree.leaves(snapshots.params), strict=True))
     store.write(values, replicas, rows, slice(0, len(study.inside)), params)

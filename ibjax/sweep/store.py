@@ -5,6 +5,7 @@ import json
 import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,8 @@ class Store:
             self._put((self.params or {})[name], region, value)
 
     def _put(self, array: zarr.Array, region: tuple[slice, ...], value: np.ndarray) -> None:
-        array[(*region, ...)] = value
+        with intact(self.folder):
+            array[(*region, ...)] = value
         if self.folder is not None:
             # Zarr writes a chunk aside and renames it; here it is forced to the disk.
             for file in _chunk_files(array, region):
@@ -108,6 +110,17 @@ class Store:
     def dataset(self) -> xr.Dataset:
         """The results as labelled arrays, read when they are used."""
         return _label(xr.open_zarr(self.group.store, consolidated=False))
+
+
+@contextmanager
+def intact(folder: Path | None) -> Iterator[None]:
+    """Turn what Zarr says of a damaged file in the folder into one line with the remedy."""
+    try:
+        yield
+    except (ValueError, RuntimeError, zarr.errors.BaseZarrError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"a file of {folder} is damaged ({error}): run again into a new folder") from error
 
 
 def _chunk_files(array: zarr.Array, region: tuple[slice, ...]) -> Iterator[Path]:
@@ -248,7 +261,7 @@ def open_or_create(study: Study, folder: Path | None, resume: bool) -> Store:
         chunk=study.chunk,
         estimators=identity["measure"],
         attrs=attrs,
-        params=study.param_shapes if study.keeps_params else None,
+        params=study.param_shapes if study.keeps_parameters else None,
     )
 
 

@@ -37,7 +37,7 @@ class Study:
         replicas: how many initialisations.
         seed: of everything random.
         chunk_size: replicas that one device executes at a time; None for half of them, but at most 25.
-        keep_params: store the parameters at every snapshot, for measuring again without training.
+        keep_parameters: store the parameters at every snapshot, for measuring again without training.
         title: for figures.
         settings: what the study was made from, to be stored and compared when it is resumed; by default the
             training config.
@@ -53,7 +53,7 @@ class Study:
     replicas: int = 50
     seed: int = 0
     chunk_size: int | None = None
-    keep_params: bool = False
+    keep_parameters: bool = False
     title: str = ""
     settings: Mapping[str, Any] | None = None
 
@@ -62,8 +62,7 @@ class Study:
         validate(self.config, len(self.data.train))
         if self.replicas < 1:
             raise InputError(f"replicas must be 1 or more, got {self.replicas}")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed must be from 0 to 2^32 - 1, got {self.seed}")
+        _seed_key(self.seed)
         if self.chunk_size is not None and self.chunk_size < 1:
             raise InputError(f"chunk_size must be 1 or more, got {self.chunk_size}")
         if not self.estimators:
@@ -99,9 +98,9 @@ class Study:
         return tuple(e for e in self.estimators if e.needs_span)
 
     @property
-    def keeps_params(self) -> bool:
+    def keeps_parameters(self) -> bool:
         """Whether parameters are stored: asked for, or needed afterwards."""
-        return self.keep_params or bool(self.after)
+        return self.keep_parameters or bool(self.after)
 
     @functools.cached_property
     def functional(self) -> Functional:
@@ -162,11 +161,17 @@ class Study:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _seed_key(seed: int) -> Key[Array, ""]:
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed must be from 0 to 2^32 - 1, got {seed}")
+    return jax.random.key(seed)
+
+
 def data_key(seed: int) -> Key[Array, ""]:
     """The key for drawing a study's data, apart from its replicas' keys."""
-    return jax.random.split(jax.random.key(seed))[0]
+    return jax.random.split(_seed_key(seed))[0]
 
 
 def replica_key(seed: int, replica: Any) -> Key[Array, ""]:
     """The key of one replica, by its global id."""
-    return jax.random.fold_in(jax.random.split(jax.random.key(seed))[1], replica)
+    return jax.random.fold_in(jax.random.split(_seed_key(seed))[1], replica)

@@ -120,7 +120,7 @@ def segment(
     slots: Slots,
     *,
     measure: Measure | None = None,
-    keep_params: bool = False,
+    keep_parameters: bool = False,
 ) -> tuple[TrainState, Snapshot]:
     """Train and look, as the slots say.
 
@@ -131,7 +131,7 @@ def segment(
         state: where to go on from.
         slots: how far to go; their values are traced, only their number is fixed.
         measure: applied to the activations of ``data.measured``.
-        keep_params: whether snapshots hold the parameters.
+        keep_parameters: whether snapshots hold the parameters.
 
     Returns:
         The state afterwards and a snapshot a slot; zeros in slots that do not observe.
@@ -140,7 +140,7 @@ def segment(
     def slot(state, instruction):
         epochs, look = instruction
         state = jax.lax.fori_loop(0, epochs, lambda _, s: _epoch(network, config, data.train, s), state)
-        observe = lambda state: _observe(network, data, state, measure, keep_params)  # noqa: E731
+        observe = lambda state: _observe(network, data, state, measure, keep_parameters)  # noqa: E731
         blank = jax.eval_shape(observe, state)
         skip = lambda state: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), blank)  # noqa: E731
         return state, jax.lax.cond(look, observe, skip, state)
@@ -158,7 +158,7 @@ def train(
     *,
     learning_rate: Float[Array, ""] | float | None = None,
     measure: Measure | None = None,
-    keep_params: bool = False,
+    keep_parameters: bool = False,
 ) -> tuple[TrainState, Snapshot]:
     """Train one network from one key; a pure function, to be jitted and mapped by the caller.
 
@@ -169,7 +169,7 @@ def train(
         key: initial weights and order of the samples.
         learning_rate: instead of the config's; may be traced.
         measure: applied to the activations of ``data.measured`` at every snapshot.
-        keep_params: whether snapshots hold the parameters.
+        keep_parameters: whether snapshots hold the parameters.
 
     Returns:
         The final state, and the snapshots at ``snapshot_epochs(config.epochs, config.snapshots)``, stacked along
@@ -198,7 +198,7 @@ def train(
         state = state._replace(learning_rate=jnp.asarray(learning_rate, jnp.float32))
     epochs = np.diff(snapshot_epochs(config.epochs, config.snapshots), prepend=0)
     slots = Slots(epochs, np.ones(len(epochs), bool))
-    return segment(net, config, data, state, slots, measure=measure, keep_params=keep_params)
+    return segment(net, config, data, state, slots, measure=measure, keep_parameters=keep_parameters)
 
 
 def _loss(network: Functional, params: Params, x: Array, y: Array) -> Float[Array, ""]:
@@ -232,7 +232,7 @@ def _epoch(network: Functional, config: TrainConfig, train: Dataset, state: Trai
 
 
 def _observe(
-    network: Functional, data: TrainingData, state: TrainState, measure: Measure | None, keep_params: bool
+    network: Functional, data: TrainingData, state: TrainState, measure: Measure | None, keep_parameters: bool
 ) -> Snapshot:
     """Look at the network without changing it."""
     params = state.params
@@ -272,5 +272,5 @@ def _observe(
         weight_distance=layer_norms(network.weights(jax.tree.map(jnp.subtract, params, state.start))),
         alive=finite & ~(guessing & (state.epoch >= DEAD_AFTER)),
         measured=measured,
-        params=params if keep_params else None,
+        params=params if keep_parameters else None,
     )

@@ -82,13 +82,13 @@ def test_a_preset_makes_its_study(preset):
     if wanted["split"] == "first":
         np.testing.assert_array_equal(train.x, szt().x[:3277])
     # Only what needs the whole run's range waits for its end.
-    assert study.keeps_params == (preset == "lorenzen")
+    assert study.keeps_parameters == (preset == "lorenzen")
     assert (len(study.inside), len(study.after)) == ((0, 3) if preset == "lorenzen" else (1, 0))
 
 
 def tiny(preset, **changes) -> SZT:
     """A preset on a narrower network, two replicas and two epochs."""
-    settings = {"replicas": 2, "epochs": 2, "widths": (12, 4, 3, 2)} | changes
+    settings = {"replicas": 2, "epochs": 2, "widths": (12, 3, 2), "chunk_size": 2} | changes
     return dataclasses.replace(PRESETS[preset], **settings)
 
 
@@ -96,7 +96,7 @@ def tiny(preset, **changes) -> SZT:
 def test_a_preset_runs(preset, tmp_path):
     config = tiny(preset)
     plane = run(config, tmp_path, progress=False)
-    assert dict(plane.sizes) == {"estimator": len(CONVENTIONS[preset]), "replica": 2, "snapshot": 3, "layer": 3}
+    assert dict(plane.sizes) == {"estimator": len(CONVENTIONS[preset]), "replica": 2, "snapshot": 3, "layer": 2}
     assert plane["estimator"].values.tolist() == CONVENTIONS[preset]
     assert plane["epoch"].values.tolist() == [0, 1, 2]
     assert plane["alive"].all()
@@ -106,11 +106,11 @@ def test_a_preset_runs(preset, tmp_path):
     assert (plane["complexity"] <= np.log(4096) + 1e-5).all()
     assert (plane["relevance"] <= plane.attrs["information_xy"] + 1e-5).all()
     assert plane.attrs["information_xy"] / np.log(2) == pytest.approx(0.99916, abs=1e-5)
-    assert plane.attrs["title"] == "12-bit task, tanh 12-4-3-2"
+    assert plane.attrs["title"] == "12-bit task, tanh 12-3-2"
     # What is stored says what was run, estimators in the order and the words of the results.
     assert json.loads(plane.attrs["config"])["experiment"] == "szt"
     stored = config_of(plane)
-    assert stored == dataclasses.replace(config, measure=tuple(CONVENTIONS[preset]), chunk_size=1)
+    assert stored == dataclasses.replace(config, measure=tuple(CONVENTIONS[preset]))
     assert study_of(stored).identity == study_of(config).identity | {"measure": list(stored.measure)}
     if preset == "lorenzen":  # finer bins see more
         values = plane["complexity"].values
@@ -124,11 +124,11 @@ def test_settings_reach_the_study():
         replicas=3, epochs=7, batch_size=None, optimizer="momentum", momentum=0.5, weight_decay=0.25,
         learning_rate=0.125, reshuffle=False, widths=(12, 6, 2), activation="relu", initializer="lorenzen",
         fraction=0.5, split="first", gamma=0.3, measure=("binning:rule=bits", "binning:bins=5"), measure_on="test",
-        snapshots=3, keep_params=True, chunk_size=2, seed=8,
+        snapshots=3, keep_parameters=True, chunk_size=2, seed=8,
     )  # fmt: skip
     study = study_of(config)
     assert study.config == TrainConfig(7, None, "momentum", 0.125, 0.5, 0.25, False, 3)
-    assert (study.replicas, study.chunk, study.seed, study.keep_params) == (3, 2, 8, True)
+    assert (study.replicas, study.chunk, study.seed, study.keep_parameters) == (3, 2, 8, True)
     assert study.widths == (6, 2)
     assert [str(estimator) for estimator in study.estimators] == ["binning:rule=bits", "binning:bins=5,low=-1,high=1"]
     assert len(study.data.train) == len(study.data.test) == 2048

@@ -40,7 +40,7 @@ def small_study(**changes) -> Study:
         "replicas": 5,
         "seed": 3,
         "chunk_size": 2,
-        "keep_params": True,
+        "keep_parameters": True,
         "title": "ninety-six points",
     }
     return Study(**(settings | changes))

@@ -123,7 +123,7 @@ def program(net, data):
 @pytest.fixture(scope="module")
 def main(program):
     """The program of most tests: shuffled batches, with a measurement, parameters kept."""
-    return program(BATCHES, measure=measure, keep_params=True)
+    return program(BATCHES, measure=measure, keep_parameters=True)
 
 
 @pytest.fixture(scope="module")
@@ -366,7 +366,7 @@ def test_looking_changes_nothing(main, start):
 
 
 def test_a_segment_of_several_slots(net, data, main, start):
-    run = jax.jit(lambda state, slots: segment(net, BATCHES, data, state, slots, measure=measure, keep_params=True))
+    run = jax.jit(lambda state, slots: segment(net, BATCHES, data, state, slots, measure=measure, keep_parameters=True))
     slots = Slots(np.array([1, 2, 0, 1]), np.array([True, False, True, True]))
     together, snapshots = run(start, slots)
     state = start
@@ -427,7 +427,7 @@ RUN = TrainConfig(epochs=12, batch_size=BATCH, learning_rate=0.1, snapshots=5)
 @pytest.fixture(scope="module")
 def replicas(data):
     """Three networks in one program: keys and learning rates -> final states and snapshots."""
-    one = lambda key, rate: train(network, RUN, data, key, learning_rate=rate, keep_params=True)  # noqa: E731
+    one = lambda key, rate: train(network, RUN, data, key, learning_rate=rate, keep_parameters=True)  # noqa: E731
     return jax.jit(jax.vmap(one))
 
 
@@ -442,7 +442,7 @@ def healthy(replicas, keys):
 
 
 def test_replicas_are_single_runs(data, keys, healthy):
-    single = jax.jit(functools.partial(train, network, RUN, data, keep_params=True))
+    single = jax.jit(functools.partial(train, network, RUN, data, keep_parameters=True))
     states, snapshots = healthy
     state, alone = single(keys[0])  # with the learning rate of the config, 0.1
     for together, one in [(states.params, state.params), (snapshots._replace(alive=None), alone._replace(alive=None))]:
