@@ -167,6 +167,7 @@ def test_run_asks_for_devices(finished, cores, tmp_path):
 def test_a_preset_sets_the_defaults(monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr("ibjax.experiments.registry.run", lambda config, *args, **more: seen.append((config, args)))
+    monkeypatch.setattr("ibjax.cli._read", lambda folder: None)
     monkeypatch.setattr("ibjax.cli._print_summary", lambda found: None)
     monkeypatch.chdir(tmp_path)
     assert ask("run", "szt", "--preset", "idnns", "--replicas", "7", "--no-figures").status == 0
@@ -505,6 +506,19 @@ def test_interrupted(finished, failing, tmp_path, monkeypatch):
     )
     assert "Traceback" not in answer.err
     assert_goes_on(tmp_path / "run", finished)
+
+
+def test_what_was_measured_is_damaged_before_it_goes_on(failing, tmp_path, monkeypatch):
+    failing(KeyboardInterrupt())
+    run_small(tmp_path / "run")
+    monkeypatch.undo()
+    flip(tmp_path / "run", "complexity")
+    answer = run_small(tmp_path / "run", "--resume")
+    assert answer.status == 2
+    complaint = answer.err.splitlines()[-1]
+    assert complaint.startswith("ibjax: ")
+    assert str(tmp_path / "run") in complaint
+    assert "damaged" in complaint
 
 
 def test_interrupted_elsewhere(monkeypatch):

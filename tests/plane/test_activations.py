@@ -81,7 +81,7 @@ def test_one_epoch():
     xr.testing.assert_identical(one, stacked)
     assert one["epoch"].values.tolist() == [0]
     for depth, t in enumerate(LAYERS):
-        wanted = EVERY[2].layer(jnp.asarray(t[1]), jnp.asarray(Y))
+        wanted = jax.jit(EVERY[2].layer)(jnp.asarray(t[1]), jnp.asarray(Y))
         assert float(one["complexity"][0, 0, 0, depth]) == pytest.approx(float(wanted.complexity), abs=2e-6)
 
 
@@ -128,8 +128,8 @@ WRONG = {
         {"activations": [np.stack([GOOD[0], changed(GOOD[0], 4, np.inf)])], "epochs": [0, 5]},
         "layer 1 has a value that is not finite at epoch 1, row 4",
     ),
-    "words": ({"activations": [np.full((N, 2), "a")]}, "layer 1 must be numbers, got <U1"),
-    "complex": ({"activations": [changed(GOOD[0], 3, 1j)]}, "layer 1 must be.* numbers, got complex"),
+    "words": ({"activations": [np.full((N, 2), "a")]}, "layer 1 must be real numbers, got <U1"),
+    "complex": ({"activations": [changed(GOOD[0], 3, 1j)]}, "layer 1 must be real numbers, got complex"),
     "too large": ({"activations": [GOOD[0].astype(float) * 1e300]}, "layer 1 .*(float32|finite|large)"),
     "labels short": ({"y": Y[:-1]}, r"\(59,\)"),
     "labels in a column": ({"y": Y[:, None]}, r"y .*\(60, 1\)"),
@@ -138,7 +138,7 @@ WRONG = {
     "no distribution": ({"p_y_given_x": P * 2}, "row 0 of p_y_given_x is no distribution"),
     "distribution rows": ({"p_y_given_x": P[:-1]}, r"p_y_given_x must be \(n, classes\)"),
     "distribution in words": ({"p_y_given_x": np.full((N, 3), "a")}, "p_y_given_x must be numbers"),
-    "epochs short": ({"epochs": [0, 1]}, r"epochs must be 1 increasing numbers from 0, .* got \[0, 1\]"),
+    "epochs short": ({"epochs": [0, 1]}, r"epochs must be 1 increasing whole numbers from 0, .* got \[0, 1\]"),
     "epochs falling": ({"activations": LAYERS, "epochs": [0, 2, 1]}, r"epochs must be 3 increasing.*\[0, 2, 1\]"),
     "epochs equal": ({"activations": LAYERS, "epochs": [0, 2, 2]}, "epochs must be 3 increasing"),
     "epochs negative": ({"activations": LAYERS, "epochs": [-1, 0, 2]}, "epochs must be 3 increasing"),
@@ -209,6 +209,9 @@ def write(path, what):
             elif what == "method":
                 content[content.index(b"PK\x01\x02") + 10] = 0x63
                 path.write_bytes(content)
+            elif what == "encrypted":
+                content[content.index(b"PK\x01\x02") + 8] |= 1
+                path.write_bytes(content)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -216,7 +219,7 @@ def write(path, what):
     ("what", "message"),
     [
         *((what, "is no NumPy .npz archive of plain arrays .*: make it with numpy.savez") for what in (
-            "text", "empty", "one array", "objects", "cut", "flipped", "method", "folder",
+            "text", "empty", "one array", "objects", "cut", "flipped", "method", "encrypted", "folder",
         )),
         ("missing", r"does not exist: save one with numpy\.savez\(path, t1="),
         ("no y", r"must hold t1, t2, \.\.\. and y, it has t1$"),
