@@ -131,7 +131,8 @@ def measure(folder: tyro.conf.Positional[Path], measure: tuple[str, ...]) -> Non
     if not measure:
         raise InputError("measure needs at least one estimator, for example 'binning'")
     estimators = [parse(text) for text in measure]
-    found = remeasure(study_of(config_of(ibjax.open(folder))), folder, estimators)
+    remeasure(study_of(config_of(ibjax.open(folder))), folder, estimators)
+    found = _read(folder)
     names = found["estimator"].values.tolist()
     for estimator in estimators:
         _print_summary(found, names.index(str(estimator)))

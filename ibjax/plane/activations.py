@@ -117,7 +117,7 @@ def read_activations(path: str | Path) -> tuple[list[np.ndarray], dict[str, np.n
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist: save one with numpy.savez(path, t1=..., t2=..., y=...)") from error
     except (
-        OSError, ValueError, EOFError, TypeError, AttributeError, NotImplementedError, zipfile.BadZipFile, zlib.error
+        OSError, ValueError, EOFError, TypeError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error
     ) as error:  # fmt: skip
         raise InputError(
             f"{path} is no NumPy .npz archive of plain arrays ({error}): make it with numpy.savez"

@@ -44,7 +44,7 @@ def load_state(path: Path, like: Any) -> tuple[Any, int]:
             same = len(file.files) == len(leaves) + 1
             loaded = [file[f"leaf{i}"] for i in range(len(leaves))]
             segments = int(file["segments"])
-    except (KeyError, ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except (KeyError, ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"{path} is damaged ({error}): delete it and run again with --resume to train its replicas anew"
         ) from error

@@ -385,7 +385,7 @@ def child(folder, devices):
     def slowly(path):
         if next(first) == 0:
             print("writing", flush=True)
-        time.sleep(0.004)
+        time.sleep(0.002)
         at_once(path)
 
     checkpoint.durable = store.durable = slowly
