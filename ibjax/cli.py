@@ -216,7 +216,8 @@ def _parse(parser: Callable[..., Any], args: Sequence[str], **settings: Any) -> 
         lines = [line.strip("│| ") for line in complaint.getvalue().splitlines()]
         # Without the box, which is of + and - where the terminal has no better.
         said = [line for line in lines if line and line[0] not in "╭╰─+" and not line.startswith("---")]
-        raise InputError(" ".join(said).removeprefix("Error parsing config: ")) from None
+        text = " ".join(said).removeprefix("Error parsing config: ")
+        raise InputError(text.replace(" For full helptext", "; for full helptext")) from None
 
 
 def _print_summary(found: Any, estimator: int = 0) -> None:
@@ -231,17 +232,20 @@ def _print_summary(found: Any, estimator: int = 0) -> None:
     console = Console()
     console.print(f"[bold]{escape(found.attrs['title'])}[/]", highlight=False)
     console.print(
-        f"estimator {estimator}: {names[estimator]}; {replicas} replicas, masked {lost.diverged} diverged and "
+        f"estimator {estimator}: {names[estimator]}; {replicas} replicas, masked: {lost.diverged} diverged, "
         f"{lost.dead} dead{f', {lost.pending} not there yet' if lost.pending else ''}; "
         f"epoch {lost.epoch} of {found['epoch'].values[-1]}",
         highlight=False,
     )
-    table = Table("layer", "bits", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in ("layer", "bits"):
+        table.add_column(heading, no_wrap=True, min_width=6)
     for heading in ("first", "at the peak", "epoch", "last", "compression"):
         table.add_column(heading, justify="right", no_wrap=True)
 
     def cell(interval: Interval) -> str:
-        return f"{interval.mean:.3f} ±{interval.half_width:.3f}".replace("±0.", "±.")
+        digits = 3 if interval.half_width < 1 else 2
+        return f"{interval.mean:.3f} ±{interval.half_width:.{digits}f}".replace("±0.", "±.")
 
     for row in summary_table(found, estimator):
         first, peak, last = map(cell, (row.complexity_first, row.complexity_peak, row.complexity_last))

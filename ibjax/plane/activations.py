@@ -125,4 +125,6 @@ def read_activations(path: str | Path) -> tuple[list[np.ndarray], dict[str, np.n
     names = sorted((name for name in arrays if re.fullmatch(r"t\d+", name)), key=lambda name: int(name[1:]))
     if not names or "y" not in arrays:
         raise InputError(f"{path} must hold t1, t2, ... and y, it has {', '.join(arrays) or 'nothing'}")
+    if names != [f"t{depth}" for depth in range(1, len(names) + 1)]:
+        raise InputError(f"{path} must number its layers t1, t2, ... without gaps, it has {', '.join(names)}")
     return [arrays.pop(name) for name in names], arrays

@@ -15,6 +15,7 @@ from ibjax.errors import InputError
 from ibjax.estimators import LayerEstimator
 from ibjax.networks import Functional, functional
 from ibjax.networks.functional import Network
+from ibjax.sweep.plan import SEGMENT_STEPS, SLOTS
 from ibjax.training import TrainConfig, TrainingData, snapshot_epochs, validate
 
 CHUNK = 25
@@ -147,6 +148,7 @@ class Study:
             "replicas": self.replicas,
             "seed": self.seed,
             "chunk_size": self.chunk,
+            "segments": [SLOTS, SEGMENT_STEPS],
             "layer_widths": list(self.widths),
             "data_sha256": digest.hexdigest(),
         }
@@ -157,8 +159,12 @@ class Study:
         net = self.functional
         params = jax.eval_shape(net.init, jax.random.key(0))
         x = jax.ShapeDtypeStruct((1, *self.data.train.x.shape[1:]), "float32")
-        text = f"{jax.make_jaxpr(net.init)(jax.random.key(0))} {jax.make_jaxpr(net.apply)(params, x)}"
-        return hashlib.sha256(text.encode()).hexdigest()
+        digest = hashlib.sha256()
+        for traced in (jax.make_jaxpr(net.init)(jax.random.key(0)), jax.make_jaxpr(net.apply)(params, x)):
+            digest.update(str(traced).encode())
+            for constant in traced.consts:
+                digest.update(np.asarray(constant).tobytes())
+        return digest.hexdigest()
 
 
 def _seed_key(seed: int) -> Key[Array, ""]:
