@@ -72,7 +72,7 @@ def run(study: Study, out: str | Path | None = None, *, resume: bool = False, pr
     if waiting:
         program = Program(study, min(len(jax.devices()), len(waiting)))
         seconds["compile"] = program.seconds
-        with progress_bar(study.title, study.config.epochs, progress) as report:
+        with progress_bar(study.heading, study.config.epochs, progress) as report:
             while waiting:
                 # One round: chunks that have come equally far, one a device.
                 reached = max(chunk.segments for chunk in waiting)

@@ -239,7 +239,7 @@ def open_or_create(study: Study, folder: Path | None, resume: bool) -> Store:
             shutil.rmtree(folder / name, ignore_errors=True)
     identity, measured = study.identity, study.data.measured
     attrs = {
-        "title": study.title,
+        "title": study.heading,
         "config": identity,
         "seed": study.seed,
         "units": "nats",

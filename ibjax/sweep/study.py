@@ -39,7 +39,7 @@ class Study:
         seed: of everything random.
         chunk_size: replicas that one device executes at a time; None for half of them, but at most 25.
         keep_parameters: store the parameters at every snapshot, for measuring again without training.
-        title: for figures.
+        title: for figures; empty for the name of the measured data.
         settings: what the study was made from, to be stored and compared when it is resumed; by default the
             training config.
 
@@ -97,6 +97,11 @@ class Study:
     def after(self) -> tuple[LayerEstimator, ...]:
         """Estimators that need the range of the whole run and are measured from its stored parameters."""
         return tuple(e for e in self.estimators if e.needs_span)
+
+    @property
+    def heading(self) -> str:
+        """The title, never empty."""
+        return self.title or self.data.measured.name
 
     @property
     def keeps_parameters(self) -> bool:
