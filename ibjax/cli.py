@@ -140,7 +140,7 @@ def measure(folder: tyro.conf.Positional[Path], measure: tuple[str, ...]) -> Non
 
 def _run(args: Sequence[str]) -> None:
     """Run an experiment: ``ibjax run NAME [--preset P] [settings]``."""
-    from ibjax.experiments.registry import EXPERIMENTS, study_of
+    from ibjax.experiments.registry import EXPERIMENTS
     from ibjax.experiments.registry import run as run_experiment
     from ibjax.sweep import use_every_core
 
@@ -150,7 +150,6 @@ def _run(args: Sequence[str]) -> None:
     experiment = EXPERIMENTS[choose("experiment", name, EXPERIMENTS)]
     preset, rest = _take(rest, "--preset", next(iter(experiment.presets)))
     default = experiment.presets[choose(f"preset of {name}", preset, experiment.presets)]
-
     kind: Any = type(default)
 
     def job(
@@ -162,9 +161,7 @@ def _run(args: Sequence[str]) -> None:
     presets = ", ".join(experiment.presets)
     description = f"{experiment.summary}. --preset names the defaults below: {presets}; now {preset}."
     options, config = _parse(tyro.cli, rest, f=job, prog=f"ibjax run {name}", description=description)
-    # Before JAX is used, and no more devices than there is work for.
-    use_every_core(options.devices)
-    study_of(config)
+    use_every_core(options.devices)  # before JAX is used
     out = options.out or Path("runs") / f"{name}-{preset}"
     try:
         run_experiment(config, out, resume=options.resume)
