@@ -164,12 +164,18 @@ def test_wrong_recordings_are_named(case):
 
 
 def test_a_file_comes_back_in_the_order_of_its_layers(tmp_path):
-    layers = {f"t{depth}": np.full((4, depth), depth) for depth in (10, 2, 1)}
+    layers = {f"t{depth}": np.full((4, depth), depth) for depth in range(11, 0, -1)}
     np.savez(tmp_path / "mine.npz", **layers, y=np.arange(4), epochs=np.array([3]), t_mean=np.ones(2))
     found, others = read_activations(tmp_path / "mine.npz")
-    assert [t.shape[1] for t in found] == [1, 2, 10]
+    assert [t.shape[1] for t in found] == list(range(1, 12))
     assert set(others) == {"y", "epochs", "t_mean"}
     np.testing.assert_array_equal(others["y"], np.arange(4))
+
+
+def test_a_missing_layer_is_no_layer_less(tmp_path):
+    np.savez(tmp_path / "mine.npz", t1=GOOD[0], t3=GOOD[0], y=Y)
+    with pytest.raises(InputError, match=r"without gaps, it has t1, t3"):
+        read_activations(tmp_path / "mine.npz")
 
 
 def test_a_compressed_file(tmp_path):
