@@ -137,12 +137,15 @@ def segment(
         The state afterwards and a snapshot a slot; zeros in slots that do not observe.
     """
 
+    def observe(state):
+        return _observe(network, data, state, measure, keep_parameters)
+
+    def skip(state):
+        return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(observe, state))
+
     def slot(state, instruction):
         epochs, look = instruction
         state = jax.lax.fori_loop(0, epochs, lambda _, s: _epoch(network, config, data.train, s), state)
-        observe = lambda state: _observe(network, data, state, measure, keep_parameters)  # noqa: E731
-        blank = jax.eval_shape(observe, state)
-        skip = lambda state: jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), blank)  # noqa: E731
         return state, jax.lax.cond(look, observe, skip, state)
 
     # TF32 would change losses and informations on an accelerator.
