@@ -2,17 +2,18 @@
 
 Nothing is imported until it is used, and importing touches no device and sets no JAX option. The rooms are
 ``ibjax.information``, ``estimators``, ``datasets``, ``networks``, ``training``, ``plane``, ``sweep``, ``plotting`` and
-``experiments``; `ibjax.open` reads the results of a run.
+``experiments``; `ibjax.open` reads the results of a run, `ibjax.mutual_information` estimates from samples.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ibjax.estimators import mutual_information
     from ibjax.sweep import open_run as open  # noqa: A004 - the verb a user looks for
 
 __version__ = "0.1.0"
-__all__ = ["open"]
+__all__ = ["mutual_information", "open"]
 
 _ROOMS = (
     "datasets",
@@ -25,12 +26,17 @@ _ROOMS = (
     "sweep",
     "training",
 )
+_VERBS = {
+    "mutual_information": ("ibjax.estimators", "mutual_information"),
+    "open": ("ibjax.sweep", "open_run"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import rooms, and `ibjax.open`, on first use (PEP 562)."""
-    if name == "open":
-        return importlib.import_module("ibjax.sweep").open_run
+    """Import rooms and verbs on first use (PEP 562)."""
+    if name in _VERBS:
+        room, verb = _VERBS[name]
+        return getattr(importlib.import_module(room), verb)
     if name in _ROOMS:
         return importlib.import_module(f"ibjax.{name}")
     raise AttributeError(f"module 'ibjax' has no attribute {name!r}")
@@ -38,4 +44,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """Names of the rooms too."""
-    return sorted([*globals(), *_ROOMS, "open"])
+    return sorted([*globals(), *_ROOMS, *_VERBS])

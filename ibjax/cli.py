@@ -7,8 +7,9 @@ import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import tyro
 from rich import box
 from rich.console import Console
@@ -101,14 +102,14 @@ def plane(
         out: folder for the figures.
         measure: estimators, each name:setting=value,...
     """
-    from ibjax.estimators import parse
+    from ibjax.estimators import parse_layer
     from ibjax.plane import from_activations, read_activations
 
     layers, arrays = read_activations(file)
     found = from_activations(
         layers,
         arrays["y"],
-        estimators=[parse(text) for text in measure],
+        estimators=[parse_layer(text) for text in measure],
         p_y_given_x=arrays.get("p_y_given_x"),
         epochs=arrays.get("epochs"),
         title=file.stem,
@@ -124,18 +125,58 @@ def measure(folder: tyro.conf.Positional[Path], measure: tuple[str, ...]) -> Non
         folder: folder of the run.
         measure: estimators, each name:setting=value,...
     """
-    from ibjax.estimators import parse
+    from ibjax.estimators import parse_layer
     from ibjax.experiments.registry import config_of, study_of
     from ibjax.sweep import remeasure
 
     if not measure:
         raise InputError("measure needs at least one estimator, for example 'binning'")
-    estimators = [parse(text) for text in measure]
+    estimators = [parse_layer(text) for text in measure]
     remeasure(study_of(config_of(ibjax.open(folder))), folder, estimators)
     found = _read(folder)
     names = found["estimator"].values.tolist()
     for estimator in estimators:
         _print_summary(found, names.index(str(estimator)))
+
+
+def estimate(
+    file: tyro.conf.Positional[Path],
+    method: str = "ksg",
+    units: Literal["bits", "nats", "hartleys"] = "bits",
+    error: Literal["jackknife", "subsampling", "bootstrap", "none"] = "jackknife",
+    permutations: int = 0,
+    x: str = "x",
+    y: str = "y",
+    seed: int = 0,
+) -> None:
+    """Estimate the mutual information of two arrays of samples.
+
+    Args:
+        file: an .npz file with the samples, arrays of shape (n,) or (n, columns); integers of shape (n,) are labels.
+        method: an estimator, name:setting=value,...; see `ibjax list`.
+        units: of what is printed.
+        error: how the standard error is found; none takes the estimator's own, if it has one.
+        permutations: re-orderings of a test of independence, 0 for none.
+        x: name of the first array.
+        y: name of the second array.
+        seed: of random parts and re-orderings.
+    """
+    import jax
+
+    from ibjax.estimators import mutual_information, parse, permutation_test
+
+    of_x, of_y = _read_samples(file, (x, y))
+    key = jax.random.key(seed)
+    found = mutual_information(of_x, of_y, method, units=units, error=None if error == "none" else error, key=key)
+    console = Console(highlight=False)
+    bar = "" if found.std_error is None else f" ± {float(found.std_error):.4f}"
+    console.print(f"I({x};{y}) = [bold]{float(found.value):.4f}[/]{bar} {units}")
+    console.print(f"{method}, {len(of_x)} samples, {of_x[0].size} + {of_y[0].size} columns")
+    if permutations:
+        test = permutation_test(parse(method), of_x, of_y, key, n=permutations)
+        console.print(f"p = {float(test.p_value):.4g} of independence, by {permutations} re-orderings of {y}")
+    for text in found.advice():
+        console.print(f"caution: {escape(text)}")
 
 
 def _run(args: Sequence[str]) -> None:
@@ -217,6 +258,17 @@ def _parse(parser: Callable[..., Any], args: Sequence[str], **settings: Any) -> 
         raise InputError(text.replace(" For full helptext", "; for full helptext")) from None
 
 
+def _read_samples(file: Path, names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
+    """Two arrays of an .npz file."""
+    from ibjax.datasets import read_archive
+
+    stored = read_archive(file, "x=..., y=...")
+    for name, option in zip(names, ("--x", "--y"), strict=True):
+        if name not in stored:
+            raise InputError(f"{file} has no array {name}, only {', '.join(stored) or 'none'}: name one with {option}")
+    return stored[names[0]], stored[names[1]]
+
+
 def _print_summary(found: Any, estimator: int = 0) -> None:
     """A table that a person reads: means and 95 % half widths over replicas, in bits."""
     from ibjax.plane import Interval, masked, summary_table
@@ -275,6 +327,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "plot": plot,
     "plane": plane,
     "measure": measure,
+    "estimate": estimate,
 }
 
 

@@ -292,7 +292,7 @@ def test_all_replicas_lost(tmp_path):
         ("run szt --measure binning:rule=bit", ["unknown binning rule 'bit': did you mean 'bits'? Choose from"]),
         ("run szt --measure binning:range=rum", ["unknown binning range 'rum': did you mean 'run'? Choose from"]),
         ("run szt --measure binning:bins=many", ["bins of binning must be a whole number, got 'many'"]),
-        ("run szt --measure binning:bins=1", ["bins must be 2 or more, got 1"]),
+        ("run szt --measure binning:bins=1", ["bins must be a whole number of 2 or more, got 1"]),
         ("run szt --measure binning:low=1,high=0", ["must have low < high, got 1.0 to 0.0"]),
         ("run szt --measure binning:rule=width,width=0", ["width must be positive, got 0.0"]),
         ("run szt --measure", ["measure needs at least one estimator, for example 'binning'"]),
@@ -561,3 +561,49 @@ def test_the_disk_is_full(finished, failing, tmp_path, monkeypatch):
     # And it names where, and the remedy.
     assert str(tmp_path / "run") in complaint
     assert "--resume" in complaint
+
+
+# --- estimate ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    file = tmp_path_factory.mktemp("samples") / "samples.npz"
+    x, noise = np.random.default_rng(0).normal(size=(2, 300))
+    np.savez(file, x=x, y=x + noise, label=(x > 0).astype(int), flat=np.ones(300), words=np.array(["a"] * 300))
+    return file
+
+
+def test_estimate_says_what_it_found_and_how(samples):
+    answer = ask("estimate", samples, "--method", "gaussian", "--units", "nats", "--permutations", "19")
+    with np.load(samples) as file:
+        found = ibjax.mutual_information(file["x"], file["y"], "gaussian", units="nats")
+    first, second, third = answer.out.splitlines()
+    assert first == f"I(x;y) = {found.value:.4f} ± {found.std_error:.4f} nats"
+    assert second == "gaussian, 300 samples, 1 + 1 columns"
+    assert third == "p = 0.05 of independence, by 19 re-orderings of y"
+    assert (answer.status, answer.err) == (0, "")
+
+
+def test_estimate_of_labels_and_cautions(samples):
+    answer = ask("estimate", samples, "--y", "flat", "--error", "none", "--method", "gaussian")
+    assert "I(x;flat) = 0.0000" in answer.out
+    assert "caution: a variable is constant" in answer.out
+    answer = ask("estimate", samples, "--x", "label", "--y", "label", "--method", "plugin", "--error", "none")
+    assert answer.out.startswith("I(label;label) = 0.9")
+    assert "±" not in answer.out
+
+
+def test_estimate_of_what_cannot_be(samples, tmp_path):
+    assert_complaint(
+        ask("estimate", samples, "--y", "z"), "no array z, only x, y, label, flat, words: name one with --y"
+    )
+    assert_complaint(
+        ask("estimate", samples, "--y", "words"), "y must be real numbers", "encode categories as integers"
+    )
+    assert_complaint(ask("estimate", samples, "--method", "kgs"), "did you mean 'ksg'")
+    assert_complaint(ask("estimate", samples, "--method", "plugin"), "x must be integers")
+    assert_complaint(ask("estimate", samples, "--permutations", "-1"), "n must be a positive whole number")
+    assert_complaint(ask("estimate", tmp_path / "no.npz"), "no.npz does not exist", "numpy.savez(path, x=..., y=...)")
+    np.savez(tmp_path / "objects.npz", x=np.array([{}], object), y=np.ones(1))
+    assert_complaint(ask("estimate", tmp_path / "objects.npz"), "is no NumPy .npz archive of plain arrays")

@@ -4,17 +4,35 @@ import dataclasses
 from typing import Any
 
 from ibjax.errors import InputError, choose
+from ibjax.estimators.base import LayerEstimator
 from ibjax.estimators.binning import Binning
+from ibjax.estimators.edge import EDGE
+from ibjax.estimators.gaussian import Gaussian, GaussianCopula
+from ibjax.estimators.kernel import KernelBounds
+from ibjax.estimators.ksg import KSG
+from ibjax.estimators.plugin import PlugIn
 
-ESTIMATORS: dict[str, type[Binning]] = {"binning": Binning}
+ESTIMATORS: dict[str, type[Any]] = {
+    "binning": Binning,
+    "edge": EDGE,
+    "gaussian": Gaussian,
+    "gaussian-copula": GaussianCopula,
+    "kernel": KernelBounds,
+    "ksg": KSG,
+    "plugin": PlugIn,
+}
 """Name -> estimator."""
+LAYER_ESTIMATORS = tuple(name for name, kind in ESTIMATORS.items() if hasattr(kind, "layer"))
+"""Names of those that measure a layer of a network."""
+
+_READ = {"true": True, "false": False}
 
 
-def parse(text: str) -> Binning:
-    """Read an estimator written as ``name`` or ``name:setting=value,...``; the inverse of ``str``.
+def parse(text: str) -> Any:
+    """Read an estimator written as ``name`` or ``name:setting=value,...``; the inverse of ``str`` for those of layers.
 
     Args:
-        text: for example ``"binning"``, ``"binning:rule=width,width=0.07"`` or ``"binning:bins=100,range=layer"``.
+        text: for example ``"ksg"``, ``"binning:bins=100,range=layer"`` or ``"plugin:correction=chao-shen"``.
 
     Returns:
         The estimator, with its settings checked.
@@ -28,14 +46,36 @@ def parse(text: str) -> Binning:
     """
     name, _, rest = text.partition(":")
     kind = ESTIMATORS[choose("estimator", name, ESTIMATORS)]
-    types = {field.name: type(field.default) for field in dataclasses.fields(kind)}
+    # A setting without a default of its own type is for Python only.
+    defaults = {f.name: f.default for f in dataclasses.fields(kind) if isinstance(f.default, bool | int | float | str)}
     settings: dict[str, Any] = {}
     for item in filter(None, rest.split(",")):
         setting, _, value = item.partition("=")
-        choose(f"setting of {name}", setting, types)
-        try:
-            settings[setting] = types[setting](value)
-        except ValueError:
-            wanted = "a whole number" if types[setting] is int else "a number"
-            raise InputError(f"{setting} of {name} must be {wanted}, got {value!r}") from None
+        choose(f"setting of {name}", setting, defaults)
+        settings[setting] = _value(f"{setting} of {name}", value, defaults[setting])
     return kind(**settings).checked()
+
+
+def parse_layer(text: str) -> LayerEstimator:
+    """Read an estimator that measures a layer of a network; see `parse`.
+
+    Raises:
+        InputError: as `parse`; or the estimator measures samples only.
+    """
+    name = text.partition(":")[0]
+    if name in ESTIMATORS and name not in LAYER_ESTIMATORS:
+        raise InputError(f"{name} measures samples, not layers: choose from {', '.join(LAYER_ESTIMATORS)}")
+    return parse(text)
+
+
+def _value(what: str, text: str, default: bool | int | float | str) -> bool | int | float | str:
+    """A setting of the default's type."""
+    if isinstance(default, bool):
+        if text not in _READ:
+            raise InputError(f"{what} must be true or false, got {text!r}")
+        return _READ[text]
+    try:
+        return type(default)(text)
+    except ValueError:
+        wanted = "a whole number" if isinstance(default, int) else "a number"
+        raise InputError(f"{what} must be {wanted}, got {text!r}") from None

@@ -8,7 +8,7 @@ import jax
 
 from ibjax.datasets import THETA, split, szt
 from ibjax.errors import InputError, choose
-from ibjax.estimators import parse
+from ibjax.estimators import parse_layer
 from ibjax.networks import ACTIVATIONS, INITIALIZERS, MLP
 from ibjax.sweep import Study, data_key
 from ibjax.training import TrainConfig, TrainingData
@@ -142,7 +142,7 @@ def study(config: SZT) -> Study:
         network=functools.partial(MLP, config.widths, config.activation, config.initializer),
         data=TrainingData(train, test, {"all": whole, "train": train, "test": test}[config.measure_on]),
         config=TrainConfig(**{name: getattr(config, name) for name in fields}),
-        estimators=tuple(map(parse, config.measure)),
+        estimators=tuple(map(parse_layer, config.measure)),
         replicas=config.replicas,
         seed=config.seed,
         chunk_size=config.chunk_size,

@@ -1,8 +1,6 @@
 """The information plane of activations that were recorded elsewhere."""
 
 import re
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float, Integer, Num
 
-from ibjax.datasets import from_arrays
+from ibjax.datasets import from_arrays, read_archive
 from ibjax.errors import InputError
 from ibjax.estimators import Binning, LayerEstimator
 from ibjax.plane.measure import layer_information
@@ -111,17 +109,7 @@ def read_activations(path: str | Path) -> tuple[list[np.ndarray], dict[str, np.n
     Raises:
         InputError: the file is missing, damaged or lacks ``t1`` or ``y``.
     """
-    try:
-        with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist: save one with numpy.savez(path, t1=..., t2=..., y=...)") from error
-    except (
-        OSError, ValueError, EOFError, TypeError, AttributeError, RuntimeError, zipfile.BadZipFile, zlib.error
-    ) as error:  # fmt: skip
-        raise InputError(
-            f"{path} is no NumPy .npz archive of plain arrays ({error}): make it with numpy.savez"
-        ) from error
+    arrays = read_archive(path, "t1=..., t2=..., y=...")
     names = sorted((name for name in arrays if re.fullmatch(r"t\d+", name)), key=lambda name: int(name[1:]))
     if not names or "y" not in arrays:
         raise InputError(f"{path} must hold t1, t2, ... and y, it has {', '.join(arrays) or 'nothing'}")

@@ -587,7 +587,7 @@ def test_text_is_read_back_as_the_same_estimator(bins, rule, over, one, other, w
     [
         ({"rule": "uniforn"}, "unknown binning rule 'uniforn': did you mean 'uniform'"),
         ({"range": "neurons"}, "unknown binning range 'neurons': did you mean 'neuron'"),
-        ({"bins": 1}, "bins must be 2 or more, got 1: 30"),
+        ({"bins": 1}, "bins must be a whole number of 2 or more, got 1: 30"),
         ({"low": 1.0}, r"low < high, got 1\.0 to 1\.0"),
         ({"high": np.inf}, r"low < high, got -1\.0 to inf"),
         ({"low": np.nan}, r"low < high, got nan to 1\.0"),
@@ -609,7 +609,7 @@ def test_settings_are_checked(change, message):
         ("binning:bins", "bins of binning must be a whole number, got ''"),
         ("binning:bins=2.5", r"bins of binning must be a whole number, got '2\.5'"),
         ("binning:width=wide", "width of binning must be a number, got 'wide'"),
-        ("binning:bins=1", "bins must be 2 or more, got 1"),
+        ("binning:bins=1", "bins must be a whole number of 2 or more, got 1"),
         ("binning:rule=widht", "unknown binning rule 'widht': did you mean 'width'"),
         ("binning:low=2", r"low < high, got 2\.0 to 1\.0"),
     ],
