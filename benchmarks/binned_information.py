@@ -13,7 +13,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from timing import machine, median_seconds, row
 
 from ibjax.datasets import szt
-from ibjax.estimators import Binning, parse
+from ibjax.estimators import LayerEstimator, parse
 from ibjax.plane import layer_information
 from ibjax.sweep import use_every_core
 
@@ -26,7 +26,7 @@ def activations() -> list[np.ndarray]:
     return [np.tanh(rng.normal(size=(REPLICAS, 4096, width))).astype(np.float32) for width in WIDTHS]
 
 
-def ours(layers: list[np.ndarray], estimator: Binning) -> tuple[float, float]:
+def ours(layers: list[np.ndarray], estimator: LayerEstimator) -> tuple[float, float]:
     """Seconds a snapshot, and seconds to compile."""
     count = max(d for d in range(1, len(jax.devices()) + 1) if REPLICAS % d == 0)
     mesh = jax.make_mesh((count,), ("replica",), devices=jax.devices()[:count], axis_types=(AxisType.Auto,))
