@@ -13,13 +13,17 @@ from ibjax.estimators.kernel import BOUNDS, VARIANCES, KernelBounds
 from ibjax.estimators.kozachenko import knn_entropy
 from ibjax.estimators.ksg import KSG
 from ibjax.estimators.mapping import map  # noqa: A004 - the verb a user looks for
+from ibjax.estimators.matrix_renyi import BANDWIDTHS, MatrixRenyi, matrix_entropy
 from ibjax.estimators.parse import ESTIMATORS, LAYER_ESTIMATORS, parse, parse_layer
 from ibjax.estimators.permutation import PermutationTest, permutation_test
 from ibjax.estimators.plugin import PlugIn
+from ibjax.estimators.quantised import quantise
 from ibjax.estimators.resample import ERRORS, bootstrap, jackknife, subsampling
+from ibjax.estimators.weighted_kl import WeightedKL
 
 __all__ = [
     "ADVICE",
+    "BANDWIDTHS",
     "BOUNDS",
     "CORRECTIONS",
     "EDGE",
@@ -41,8 +45,10 @@ __all__ = [
     "LayerEstimator",
     "LayerInformation",
     "MIEstimate",
+    "MatrixRenyi",
     "PermutationTest",
     "PlugIn",
+    "WeightedKL",
     "bootstrap",
     "conditional_mutual_information",
     "discrete_entropy",
@@ -52,9 +58,11 @@ __all__ = [
     "jackknife",
     "knn_entropy",
     "map",
+    "matrix_entropy",
     "mutual_information",
     "parse",
     "parse_layer",
     "permutation_test",
+    "quantise",
     "subsampling",
 ]

@@ -10,7 +10,9 @@ from ibjax.estimators.edge import EDGE
 from ibjax.estimators.gaussian import Gaussian, GaussianCopula
 from ibjax.estimators.kernel import KernelBounds
 from ibjax.estimators.ksg import KSG
+from ibjax.estimators.matrix_renyi import MatrixRenyi
 from ibjax.estimators.plugin import PlugIn
+from ibjax.estimators.weighted_kl import WeightedKL
 
 ESTIMATORS: dict[str, type[Any]] = {
     "binning": Binning,
@@ -20,6 +22,8 @@ ESTIMATORS: dict[str, type[Any]] = {
     "kernel": KernelBounds,
     "ksg": KSG,
     "plugin": PlugIn,
+    "renyi": MatrixRenyi,
+    "weighted-kl": WeightedKL,
 }
 """Name -> estimator."""
 LAYER_ESTIMATORS = tuple(name for name, kind in ESTIMATORS.items() if hasattr(kind, "layer"))
