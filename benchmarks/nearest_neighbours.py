@@ -1,6 +1,6 @@
 """KSG: 200 pairs, larger samples and a permutation test, each in one call, beside the peers that are installed.
 
-Peers in the same run, pair after pair: npeet-plus and infomeasure. Run with ``python benchmarks/nearest_neighbours.py``.
+Peers in the same run, pair after pair: npeet-plus and infomeasure. Run ``python benchmarks/nearest_neighbours.py``.
 """
 
 import logging
