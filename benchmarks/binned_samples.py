@@ -31,7 +31,7 @@ def main() -> None:
     use_every_core()
     print(machine())
     rng = np.random.default_rng(0)
-    x = ((np.arange(4096)[:, None] >> np.arange(12)) & 1).astype(np.float32)
+    x = ((np.arange(4096)[:, None] >> np.arange(12)) & 1).astype(bool)
     x = np.broadcast_to(x, (PAIRS, N, 12)).copy()
     y = np.tanh(rng.normal(size=(PAIRS, N, 5))).astype(np.float32)
     count = max(d for d in range(1, len(jax.devices()) + 1) if PAIRS % d == 0)

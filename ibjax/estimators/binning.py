@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Integer
 from ibjax.errors import InputError, choose
 from ibjax.estimators import cells
 from ibjax.estimators.base import LayerInformation, MIEstimate, Span
-from ibjax.estimators.samples import as_variable, concrete, is_count, same_length
+from ibjax.estimators.samples import as_given, concrete, is_count, is_discrete, same_length
 
 RULES = ("uniform", "width", "quantile", "bits", "idnns")
 RANGES = ("fixed", "neuron", "layer", "run")
@@ -117,7 +117,8 @@ class Binning:
         `ibjax.estimators.PlugIn` has corrections.
 
         Args:
-            x: samples (n, dx) or (n,), whose columns are binned; integer labels (n,) are cells of their own.
+            x: samples (n, dx) or (n,), whose columns are binned; integers and truth values of either shape are cells of
+                their own.
             y: likewise.
             key: not used.
 
@@ -134,7 +135,7 @@ class Binning:
         del key
         if self.checked().needs_span:
             raise InputError("range='run' is for layers: use range='neuron' for samples")
-        x, y = as_variable("x", x), as_variable("y", y)
+        x, y = as_given("x", x), as_given("y", y)
         same_length(x=x, y=y)
         return _estimate(self, x, y)
 
@@ -189,12 +190,12 @@ class Binning:
 
 @jax.jit
 def _estimate(estimator: Binning, x: Array, y: Array) -> MIEstimate:
-    n, variables = x.shape[0], (x, y)
-    columns = [a for a in variables if a.ndim == 2]
+    n = x.shape[0]
+    x, y = (a if a.ndim == 2 else a[:, None] for a in (x, y))
+    columns = [a for a in (x, y) if not is_discrete(a)]
     dtype = jnp.result_type(*columns) if columns else jnp.result_type(float)
     with jax.enable_x64(True):
-        cut = [estimator._indices(a, None) if a.ndim == 2 else (a[:, None], None) for a in variables]
-        (x_cells, x_size), (y_cells, y_size) = cut
+        (x_cells, x_size), (y_cells, y_size) = (_cells(estimator, a) for a in (x, y))
         found = cells.table(x_cells, x_size, y_cells, y_size)
         finite = jnp.array([jnp.isfinite(a).all() for a in columns]).all()
         constant = (found.occupied_x == 1) | (found.occupied_y == 1)
@@ -211,6 +212,13 @@ def _estimate(estimator: Binning, x: Array, y: Array) -> MIEstimate:
             outside = 1 - jnp.stack(inside).min()
             diagnostics |= {"outside": outside.astype(dtype), "clipped": outside > 0.01}
         return MIEstimate(value.astype(dtype), None, diagnostics)
+
+
+def _cells(estimator: Binning, a: Array) -> tuple[Array, int | None]:
+    """Cell of every value, and the number of different cells where it is bounded."""
+    if not is_discrete(a):
+        return estimator._indices(a, None)
+    return (a.astype(jnp.int32), 2) if a.dtype == bool else (a, None)
 
 
 def _plain(number: Array | float) -> str:

@@ -145,15 +145,19 @@ def table(x: Integer[Array, "n dx"], x_size: int | None, y: Integer[Array, "n dy
     bits_x, bits_y = (
         math.inf if size is None else math.ceil(a.shape[1] * math.log2(size)) for a, size in ((x, x_size), (y, y_size))
     )
-    if bits_x + bits_y <= KEY_BITS:
-        # X in the high bits: one sort serves it and the pairs.
-        both = jnp.sort((of_x << bits_y) | of_y)
-        runs = [run_lengths(both >> bits_y), run_lengths(jnp.sort(of_y)), run_lengths(both)]
+    if bits_x + bits_y > KEY_BITS:
+        both = jnp.sort(_hash(jnp.stack([of_x, of_y], axis=1), KEY_BITS))
+        counts = [run_lengths(jnp.sort(of_x)), run_lengths(jnp.sort(of_y)), run_lengths(both)]
     else:
-        both = _hash(jnp.stack([of_x, of_y], axis=1), KEY_BITS)
-        runs = [run_lengths(jnp.sort(keys)) for keys in (of_x, of_y, both)]
-    sums_x, sums_y, sums = (_c_log_c(n)[lengths].sum() for lengths in runs)
-    return Table(jnp.log(n) + (sums - sums_x - sums_y) / n, *((lengths > 0).sum() for lengths in runs))
+        # One sort serves the pairs and what is in the high bits; the other is the one that few numbers count.
+        swap = bits_x < bits_y
+        high, low, bits = (of_y, of_x, bits_x) if swap else (of_x, of_y, bits_y)
+        both = jnp.sort((high << bits) | low)
+        of_high = run_lengths(both >> bits)
+        of_low = jnp.zeros(2**bits, jnp.int32).at[low].add(1) if 2**bits <= 8 * n else run_lengths(jnp.sort(low))
+        counts = [*((of_low, of_high) if swap else (of_high, of_low)), run_lengths(both)]
+    sums_x, sums_y, sums = (_c_log_c(n)[c].sum() for c in counts)
+    return Table(jnp.log(n) + (sums - sums_x - sums_y) / n, *((c > 0).sum() for c in counts))
 
 
 def information(

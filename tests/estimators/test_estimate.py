@@ -220,6 +220,12 @@ def test_binned_labels():
     value, _ = counted(np.clip(np.floor((x + 3) / 6 * 8), 0, 7), label)
     found = Binning(bins=8, low=-3.0, high=3.0)(x, label)
     np.testing.assert_allclose(found.value, value, atol=1e-6)
+    bits, few = np.random.default_rng(1).integers(0, 2, (500, 12)).astype(bool), (label > 0).astype(int)
+    for pair in ((bits, x), (x, bits), (bits, bits), (bits, label), (bits.astype(int), few), (bits[:, :3], x)):
+        index = [np.clip(np.floor((a + 3) / 6 * 8), 0, 7) if a.dtype == np.float32 else a for a in pair]
+        found = Binning(bins=8, low=-3.0, high=3.0)(*pair)
+        np.testing.assert_allclose(found.value, counted(*index)[0], atol=2e-6)
+        assert int(found.diagnostics["cells"]) == counted(*index)[1]
     both = Binning()(label, label)
     np.testing.assert_allclose(both.value, counted(label, label)[0], atol=1e-6)
 
