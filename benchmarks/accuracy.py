@@ -35,9 +35,11 @@ from ibjax.estimators import (
     KernelBounds,
     MIEstimate,
     PlugIn,
+    WeightedKL,
     jackknife,
     subsampling,
 )
+from ibjax.neural import InfoNCE
 
 Estimate = Callable[..., MIEstimate]
 
@@ -84,9 +86,11 @@ ESTIMATORS: dict[str, Entry] = {
     "binning-10": Entry(Binning(bins=10, range="neuron"), few_columns),
     "ksg-3": Entry(KSG(k=3), not_discrete),
     "ksg-10": Entry(KSG(k=10), not_discrete),
+    "weighted-kl": Entry(WeightedKL(), continuous),
     "edge": Entry(EDGE(), lambda task: True),
     "gaussian": Entry(Gaussian(), continuous),
     "gaussian-copula": Entry(GaussianCopula(), continuous),
+    "info-nce": Entry(InfoNCE(), not_discrete),
     "kernel-upper": Entry(KernelBounds(), by_class),
     "kernel-lower": Entry(KernelBounds(bound="lower"), by_class),
     **{f"plugin-{correction}": Entry(PlugIn(correction), discrete) for correction in CORRECTIONS},
@@ -100,7 +104,7 @@ def error_of(estimator: Estimate) -> Estimate:
     Subsampling costs a tenth of the estimate where pairs of samples are compared, and does not mind jumps; a part of a
     table has too few samples a cell, so that tables take the jackknife.
     """
-    if isinstance(estimator, Gaussian | GaussianCopula):
+    if isinstance(estimator, Gaussian | GaussianCopula | WeightedKL | InfoNCE):
         return estimator
     if isinstance(estimator, PlugIn | KernelBounds):
         return lambda x, y, key: jackknife(estimator, x, y, key)

@@ -1,8 +1,9 @@
 """ibjax: the information bottleneck of deep learning, measured.
 
 Nothing is imported until it is used, and importing touches no device and sets no JAX option. The rooms are
-``ibjax.information``, ``estimators``, ``datasets``, ``networks``, ``training``, ``plane``, ``sweep``, ``plotting`` and
-``experiments``; `ibjax.open` reads the results of a run, `ibjax.mutual_information` estimates from samples.
+``ibjax.information``, ``estimators``, ``datasets``, ``networks``, ``training``, ``neural``, ``plane``, ``sweep``,
+``plotting`` and ``experiments``; `ibjax.open` reads the results of a run, `ibjax.mutual_information` estimates from
+samples.
 """
 
 import importlib
@@ -21,6 +22,7 @@ _ROOMS = (
     "experiments",
     "information",
     "networks",
+    "neural",
     "plane",
     "plotting",
     "sweep",

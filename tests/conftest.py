@@ -28,7 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_num_cpu_devices", HOST_DEVICES)
     if getattr(config, "cache", None) is None:  # -p no:cacheprovider
         return
-    folder = str(config.cache.mkdir("jax"))
+    # Each process of a parallel run has its own: JAX does not write a program in one piece.
+    folder = str(config.cache.mkdir(f"jax-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"))
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", CACHE_FROM_SECONDS)
     # For the tests that start a Python of their own.

@@ -107,6 +107,9 @@ def test_imports_go_one_way(module, path):
         ("ibjax.training.a", "from flax import nnx", ["flax"]),
         ("ibjax.plane", "import flax.nnx", ["flax.nnx"]),
         ("ibjax.networks.a", "from flax import nnx", []),
+        ("ibjax.neural.a", "from flax import nnx\nimport ibjax.training\nimport ibjax.estimators", []),
+        ("ibjax.neural.a", "import ibjax.plane", ["ibjax.plane"]),
+        ("ibjax.training.a", "import ibjax.neural", ["ibjax.neural"]),
         ("ibjax.cli", "from ibjax.experiments import studies", []),
         ("ibjax.cli", "import ibjax\nfrom ibjax import open", []),
         ("ibjax.sweep.a", "from ibjax import __version__", ["ibjax"]),
@@ -135,7 +138,7 @@ IMPORT_ALONE = """
 
     import ibjax
 
-    for room in ["information", "estimators", "bottleneck", "datasets", "networks", "training"]:
+    for room in ["information", "estimators", "bottleneck", "datasets", "networks", "training", "neural"]:
         if room != "bottleneck" or importlib.util.find_spec("ibjax.bottleneck"):
             importlib.import_module("ibjax." + room)
 

@@ -62,6 +62,9 @@ ADVICE: dict[str, str] = {
     "clipped": "more than a hundredth of the values lie outside the bins: widen low and high or use range='neuron'",
     "nonlinear": "the estimate does not approach its limit as a line in 1/n: take more samples before extrapolating",
     "scaled": "columns have very different scales: nearest neighbours see only the largest, standardise first",
+    "diverged": "training met a loss that is not finite: the best finite parameters are kept, lower learning_rate",
+    "too_many_classes": "there are more labels than classes: the estimate is NaN, raise classes",
+    "unfinished": "the network was still improving at its last step: raise steps",
 }
 """Name of a diagnostic truth value -> what it means and what to change."""
 

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ibjax import estimators
 from ibjax.estimators import (
     EDGE,
     ESTIMATORS,
@@ -139,7 +138,6 @@ def test_many_at_once(name):
     xs, ys = (np.stack(of) for of in zip(*pairs, strict=True))
     expected = [value(name, x, y) for x, y in pairs]
     np.testing.assert_allclose(jax.jit(jax.vmap(CASES[name].est))(xs, ys).value, expected, atol=1e-5)
-    np.testing.assert_allclose(estimators.map(CASES[name].est, xs, ys, memory=1).value, expected, atol=1e-5)
 
 
 @every
