@@ -106,7 +106,7 @@ def error_of(estimator: Estimate) -> Estimate:
     """
     if isinstance(estimator, Gaussian | GaussianCopula | WeightedKL | InfoNCE):
         return estimator
-    if isinstance(estimator, PlugIn | KernelBounds):
+    if isinstance(estimator, PlugIn):
         return lambda x, y, key: jackknife(estimator, x, y, key)
     return lambda x, y, key: subsampling(estimator, x, y, key)
 

@@ -19,6 +19,7 @@ from ibjax.estimators.permutation import PermutationTest, permutation_test
 from ibjax.estimators.plugin import PlugIn
 from ibjax.estimators.quantised import quantise
 from ibjax.estimators.resample import ERRORS, bootstrap, jackknife, subsampling
+from ibjax.estimators.soft_binning import SoftBinning
 from ibjax.estimators.weighted_kl import WeightedKL
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "MatrixRenyi",
     "PermutationTest",
     "PlugIn",
+    "SoftBinning",
     "WeightedKL",
     "bootstrap",
     "conditional_mutual_information",

@@ -12,6 +12,7 @@ from ibjax.estimators.kernel import KernelBounds
 from ibjax.estimators.ksg import KSG
 from ibjax.estimators.matrix_renyi import MatrixRenyi
 from ibjax.estimators.plugin import PlugIn
+from ibjax.estimators.soft_binning import SoftBinning
 from ibjax.estimators.weighted_kl import WeightedKL
 
 ESTIMATORS: dict[str, type[Any]] = {
@@ -23,6 +24,7 @@ ESTIMATORS: dict[str, type[Any]] = {
     "ksg": KSG,
     "plugin": PlugIn,
     "renyi": MatrixRenyi,
+    "soft-binning": SoftBinning,
     "weighted-kl": WeightedKL,
 }
 """Name -> estimator."""

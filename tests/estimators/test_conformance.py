@@ -18,6 +18,7 @@ from ibjax.estimators import (
     KernelBounds,
     MatrixRenyi,
     PlugIn,
+    SoftBinning,
     WeightedKL,
 )
 
@@ -58,6 +59,8 @@ CASES = {
     "ksg of labels": Case(KSG(), y="labels", truth=None),
     "plugin": Case(PlugIn("chao-shen"), x="labels", y="labels", truth=None),
     "renyi": Case(MatrixRenyi(alpha=2.0), truth=None, zero=0.5),
+    "soft-binning": Case(SoftBinning(bins=4), truth=None),
+    "soft-binning of labels": Case(SoftBinning(bins=4), y="labels", truth=None),
     "weighted-kl": Case(WeightedKL(k=5), truth=0.3, zero=0.3),
 }
 
