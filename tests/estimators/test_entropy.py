@@ -15,6 +15,10 @@ from ibjax.estimators.entropy import CELLS_AT_LEAST
 LN2, GAMMA = np.log(2), np.euler_gamma
 
 
+# Its programs take seconds to compile; what it gives is tested by itself.
+QUICK = [pytest.param(name, marks=pytest.mark.slow) if name == "nsb" else name for name in CORRECTIONS]
+
+
 def entropy(counts, correction="none", **settings):
     """In double precision."""
     with jax.enable_x64(True):
@@ -207,7 +211,7 @@ def test_nsb_is_unbiased_over_its_prior():
 # --- What holds whatever the numbers -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("correction", CORRECTIONS)
+@pytest.mark.parametrize("correction", QUICK)
 def test_order_and_padding_are_nothing(correction):
     counts = np.array(COUNTS["skew"])
     found = entropy(counts, correction)
@@ -219,7 +223,7 @@ def test_order_and_padding_are_nothing(correction):
     assert larger > 1e-4 if correction in ("shrinkage", "nsb") else abs(larger) < 1e-12
 
 
-@pytest.mark.parametrize("correction", CORRECTIONS)
+@pytest.mark.parametrize("correction", QUICK)
 def test_a_batch_is_a_loop(correction):
     batch = np.random.default_rng(0).poisson(1.0, (2, 3, 20))
     found = entropy(batch, correction)
@@ -231,7 +235,7 @@ def test_a_batch_is_a_loop(correction):
     np.testing.assert_allclose(entropy(batch, correction, block=at_a_time), found, rtol=1e-13)
 
 
-@pytest.mark.parametrize("correction", CORRECTIONS)
+@pytest.mark.parametrize("correction", QUICK)
 def test_transformations(correction):
     batch = jnp.asarray(np.random.default_rng(0).poisson(1.0, (4, 20)))
     expected = discrete_entropy(batch, correction)
@@ -242,7 +246,7 @@ def test_transformations(correction):
     assert not jax.config.jax_enable_x64
 
 
-@pytest.mark.parametrize("correction", CORRECTIONS)
+@pytest.mark.parametrize("correction", QUICK)
 def test_what_is_no_count_is_nan_inside_a_transformation(correction):
     of = jax.jit(lambda counts: discrete_entropy(counts, correction, alphabet=3))
     found = of(jnp.array([[2, 1, 0, 0], [2, -1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]]))
@@ -255,7 +259,7 @@ def test_counts_beyond_32_bits():
     assert abs(discrete_entropy(counts) - 1.5 * LN2) < 1e-6
 
 
-@pytest.mark.parametrize("correction", CORRECTIONS)
+@pytest.mark.parametrize("correction", QUICK)
 def test_finite_for_every_count_vector(correction):
     """All vectors of four cells and up to six samples: no NaN, no infinity, and none negative."""
     grid = np.array(np.meshgrid(*[range(7)] * 4)).reshape(4, -1).T

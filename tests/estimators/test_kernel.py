@@ -282,7 +282,7 @@ def test_chosen_noise_makes_the_unit_of_measurement_nothing(variance, scale):
 # --- Invariances -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("variance", VARIANCES)
+@pytest.mark.parametrize("variance", [*VARIANCES[:2], pytest.param(VARIANCES[2], marks=pytest.mark.slow)])
 def test_isometries_and_the_order_of_samples_are_nothing(variance):
     t, (y, soft) = activations(), labels()
     rng = np.random.default_rng(3)
@@ -331,7 +331,7 @@ def many(count=3):
     return t, np.stack(y), np.stack(soft)
 
 
-@pytest.mark.parametrize("variance", VARIANCES)
+@pytest.mark.parametrize("variance", [*VARIANCES[:2], pytest.param(VARIANCES[2], marks=pytest.mark.slow)])
 def test_vmap_equals_a_loop(variance):
     t, y, _ = many()
     estimator = KernelBounds(variance=variance)

@@ -90,6 +90,7 @@ def test_the_papers_formulae_in_other_shapes(columns):
         np.testing.assert_allclose(in_double(x[:, 0], y[:, 0]), expected, rtol=0, atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variant", "engine"), [(1, "brute"), (2, "tree")])
 def test_the_papers_formulae_in_single_precision(variant, engine):
     """Counts are exact for distances rounded to single precision, so the value is right to its last digits."""
@@ -226,6 +227,7 @@ def test_jit_vmap_map_and_a_plain_call_agree(labels):
             jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [False, True])
 def test_the_accelerators_form_of_a_batch(labels):
     """There several lanes are searched at once: the plain function, batched."""
@@ -246,6 +248,7 @@ def test_engines_give_the_same_estimate_of_a_large_sample():
     assert found[0] == pytest.approx(truth, abs=0.05)
 
 
+@pytest.mark.slow
 def test_a_search_on_the_host_inside_a_batch():
     """More searches than a thread pool has threads, in one program, and in the samples' own precision."""
     lanes = [samples("heavy", seed=seed) for seed in range(8)]
@@ -254,6 +257,7 @@ def test_a_search_on_the_host_inside_a_batch():
     np.testing.assert_allclose(found, [ksg(*lane) for lane in lanes], rtol=0, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_half_precision_is_measured_in_single():
     x, y = (jnp.asarray(a, jnp.bfloat16) for a in samples("normal"))
     labels = (y[:, 0] > 0).astype(jnp.int32)

@@ -16,6 +16,10 @@ N, SIZES = 60, (5, 4)
 """One shape for most tests, so that they share their programs."""
 
 
+# Its programs take seconds to compile; what it gives is tested by itself.
+QUICK = [pytest.param(name, marks=pytest.mark.slow) if name == "nsb" else name for name in CORRECTIONS]
+
+
 def table_of(x, y, shape=SIZES):
     """Counts of pairs of symbols 0, 1, ..."""
     table = np.zeros(shape, int)
@@ -131,7 +135,7 @@ def test_a_hundred_by_a_hundred_cells_and_a_thousand_samples(hundred, correction
     assert found.diagnostics["undersampled"].all()
 
 
-@pytest.mark.parametrize("correction", CORRECTIONS)
+@pytest.mark.parametrize("correction", QUICK)
 def test_many_samples_find_the_truth(correction):
     rng = np.random.default_rng(1)
     joint = rng.dirichlet(np.full(20, 1.0)).reshape(SIZES)
@@ -140,7 +144,7 @@ def test_many_samples_find_the_truth(correction):
     assert not found.diagnostics["undersampled"].any()
 
 
-@pytest.mark.parametrize("correction", CORRECTIONS)
+@pytest.mark.parametrize("correction", QUICK)
 def test_independent_samples(correction):
     """The plug-in's bias is (|X|-1)(|Y|-1) / 2n; the corrections leave a fraction of it, shrinkage more."""
     rng = np.random.default_rng(2)
@@ -156,7 +160,7 @@ def test_independent_samples(correction):
 # --- What holds whatever the numbers -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("correction", CORRECTIONS)
+@pytest.mark.parametrize("correction", QUICK)
 def test_symmetry_order_and_names(correction):
     x, y = dependent()
     estimate = PlugIn(correction)
@@ -206,7 +210,7 @@ def test_many_samples():
     assert different.diagnostics["cells"] == n
 
 
-@pytest.mark.parametrize("correction", CORRECTIONS)
+@pytest.mark.parametrize("correction", QUICK)
 def test_jit_vmap_and_map(correction):
     xs, ys = (np.stack(a) for a in zip(*(dependent(seed=seed) for seed in range(3)), strict=True))
     xs[1] = 3  # a constant among others
@@ -244,7 +248,7 @@ def test_double_precision_is_kept():
     assert abs(float(found.value) - float(single.value)) < 1e-6
 
 
-@pytest.mark.parametrize("correction", CORRECTIONS)
+@pytest.mark.parametrize("correction", QUICK)
 def test_a_constant_carries_no_information(correction):
     x, y = dependent()
     for alphabet in (None, (5, 6)):
@@ -258,7 +262,7 @@ def test_a_constant_carries_no_information(correction):
     assert not PlugIn(correction)(x, y).diagnostics["constant"]
 
 
-@pytest.mark.parametrize("correction", CORRECTIONS)
+@pytest.mark.parametrize("correction", QUICK)
 def test_two_samples(correction):
     found = PlugIn(correction)(np.array([0, 1]), np.array([5, 9]))
     assert np.isfinite(found.value)
@@ -289,7 +293,7 @@ def test_diagnostics():
     assert any("fewer samples than occupied cells" in line for line in PlugIn().table([[1, 1], [1, 1]]).advice())
 
 
-@pytest.mark.parametrize("correction", CORRECTIONS)
+@pytest.mark.parametrize("correction", QUICK)
 def test_few_samples_a_cell_are_said(correction):
     """Five are enough for the corrections, eight for none, twenty for shrinkage."""
     enough = {"none": 8, "shrinkage": 20}.get(correction, 5)
@@ -301,7 +305,7 @@ def test_few_samples_a_cell_are_said(correction):
 # --- Bad input ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("correction", CORRECTIONS)
+@pytest.mark.parametrize("correction", QUICK)
 def test_what_is_no_table_is_nan_inside_a_transformation(correction):
     tables = jnp.array([[[2, 1], [0, 3]], [[2, -1], [0, 3]], [[0, 0], [0, 0]]])
     found = jax.jit(PlugIn(correction).table)(tables)

@@ -91,6 +91,7 @@ def raw(x, y, k=K, engine="tree"):
         return float(jax.jit(functools.partial(_weighted, settings=WeightedKL(k=k, engine=engine)))(x, y).value)
 
 
+@pytest.mark.slow
 def test_the_papers_formulae():
     x, y = samples()
     expected = reference.weighted_kl(x, y, K)
@@ -136,6 +137,7 @@ def check_error_bars(est, columns, n, times, pairs=2):
     assert errors.std() < 0.25 * errors.mean()
 
 
+@pytest.mark.slow
 def test_error_bars_are_honest():
     check_error_bars(measure, COLUMNS, N, 40)
 
@@ -186,6 +188,7 @@ def test_duplicated_rows_fall_back(part):
 # --- Conformance -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_changes_nothing():
     """Order of samples and columns, signs, shifts and scales (in powers of two), exchange of x and y."""
     x, y = (np.round(a * 2**20) / 2**20 for a in samples())
@@ -203,6 +206,7 @@ def test_the_key_is_of_the_error_bar():
     assert bar(found[0]) == bar(found[1]) != bar(found[2])
 
 
+@pytest.mark.slow
 def test_jit_vmap_map_and_a_plain_call_agree():
     x, y = (np.stack(a).astype(np.float32) for a in zip(*(samples(seed=s) for s in range(2)), strict=True))
     y[1, :2] = y[1, 2]  # one lane falls back
@@ -237,6 +241,7 @@ def test_inside_jit_nan_is_nan():
     assert found.diagnostics["non_finite"]
 
 
+@pytest.mark.slow
 def test_diagnostics_and_precision():
     found = measure(*samples())
     assert isinstance(found, MIEstimate)

@@ -92,6 +92,7 @@ def test_labels(estimator):
     assert_same(estimator(x, flags, KEY), estimator(x, flags.astype(int), KEY), 1e-6)
 
 
+@pytest.mark.slow
 def test_classes_that_training_never_sees():
     """A class of one sample, in each part of the split in turn."""
     x, labels, _ = mixture()
@@ -104,6 +105,7 @@ def test_classes_that_training_never_sees():
             assert abs(one.value - 1) < 0.4
 
 
+@pytest.mark.slow
 def test_a_symmetric_dependence_without_correlation():
     x, _ = normals(2000)
     y = np.abs(x[:, :1]) + 0.1 * normals(2000, seed=1)[0][:, :1]
@@ -172,6 +174,7 @@ def test_the_order_of_samples_is_only_another_split():
         assert abs(one.value - old.value) < 3 * np.hypot(one.std_error, old.std_error)
 
 
+@pytest.mark.slow
 @every
 def test_scales_do_not_matter(estimator):
     x, y = normals()
@@ -179,6 +182,7 @@ def test_scales_do_not_matter(estimator):
     assert abs(one.value - found(estimator).value) < 0.25
 
 
+@pytest.mark.slow
 def test_exchange():
     """The other variable has another network, so only the truth is symmetric."""
     x, y = normals()
@@ -207,6 +211,7 @@ def test_jit_vmap_and_map(estimator):
     assert eager[0].value != eager[2].value
 
 
+@pytest.mark.slow
 @both
 def test_replicas_over_a_mesh(estimator):
     xs, ys = normals(size=(2,))
@@ -218,6 +223,7 @@ def test_replicas_over_a_mesh(estimator):
         assert_same(jax.tree.map(lambda leaf, i=i: leaf[i], together), estimator(xs[i], ys[i], keys[i]), 2e-3)
 
 
+@pytest.mark.slow
 def test_replicas_of_learning_rates():
     """Only a setting has an axis."""
     x, y = normals()
@@ -231,6 +237,7 @@ def test_replicas_of_learning_rates():
     assert abs(rates[1]) < 1e-3
 
 
+@pytest.mark.slow
 def test_lanes_in_turn_are_lanes_together():
     def function(a, b):
         return {"sum": (a * b["c"]).sum() + b["d"], "b": b["c"]}
@@ -260,6 +267,7 @@ def test_precision_is_kept(estimator):
     assert abs(float(double.value) - float(found(estimator).value)) < 0.3
 
 
+@pytest.mark.slow
 def test_every_setting_is_seen():
     estimator = InfoNCE()
     assert len(jax.tree.leaves(estimator)) == 1
@@ -286,6 +294,7 @@ def test_keys():
 # --- Guard-rails -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every
 def test_constants_and_copies(estimator):
     x, y = normals()
