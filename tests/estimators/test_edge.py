@@ -82,6 +82,7 @@ def test_several_columns(kind):
     assert_near(estimate(x, y).value, reference.rank(x, y))
 
 
+@pytest.mark.slow
 def test_labels_and_columns():
     x, y = samples("normal")
     label = np.where(y > 0.5, 7, np.where(y < -1, -3, 0)).astype(np.int32)
@@ -118,6 +119,7 @@ def test_an_interleaved_key_is_coarsened_by_dropping_bits():
     assert len(np.unique(fine)) == len(np.unique(bins, axis=0))
 
 
+@pytest.mark.slow
 def test_a_table_and_sorted_keys_count_the_same():
     with jax.enable_x64(True):
         bins = jnp.asarray(np.random.default_rng(0).integers(0, 8, (N, 2)), jnp.int32)
@@ -178,6 +180,7 @@ def smooth_samples(n, columns, seed):
     return np.sin(i**2 * np.sqrt(np.arange(2, 2 + columns)) + seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CODE_CASES)
 def test_the_codes_rule_is_the_references(name):
     (dx, dy), estimator = CODE_CASES[name]
@@ -451,6 +454,7 @@ def test_increasing_maps_change_nothing_under_ranks(x_map):
     assert_near(estimate(x_map(x).astype(np.float32), y).value, estimate(x, y).value, atol=0)
 
 
+@pytest.mark.slow
 def test_labels_are_any_integers():
     x, y = samples("normal")
     y = np.digitize(y, [-1, 0, 1])
@@ -470,6 +474,7 @@ TRANSFORMED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transform", TRANSFORMED)
 @pytest.mark.parametrize("rule", EDGE_RULES)
 def test_batches(rule, transform):
@@ -505,6 +510,7 @@ def test_settings_may_be_mapped():
     assert found[0] != found[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", EDGE_RULES)
 def test_precision_is_kept(rule):
     estimator = EDGE(rule=rule)
@@ -527,6 +533,7 @@ def test_double_precision_tells_apart_what_single_does_not():
         assert_near(EDGE()(1 + 1e-12 * x, y).value, EDGE()(x, y).value, atol=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", EDGE_RULES)
 def test_a_constant_is_no_information(rule):
     x, y = samples("normal")
@@ -545,6 +552,7 @@ def test_a_constant_column_beside_another_changes_nothing():
     assert not flags(estimate(one, y)) & {"constant"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", EDGE_RULES)
 @pytest.mark.parametrize("n", [2, 3, 9])
 def test_few_samples(rule, n):
@@ -565,6 +573,7 @@ def test_what_is_not_finite_is_no_estimate(rule, bad):
     assert "non_finite" in flags(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", EDGE_RULES)
 def test_gradients_are_zero(rule):
     x, y = (jnp.asarray(column) for column in samples("normal"))
@@ -587,6 +596,7 @@ def test_layers_follow_the_protocol():
     assert not EDGE().needs_span
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", EDGE_RULES)
 def test_relevance_is_the_estimate_of_the_labels(rule):
     estimator = EDGE(rule=rule)
@@ -598,6 +608,7 @@ def test_relevance_is_the_estimate_of_the_labels(rule):
     assert found.complexity.dtype == jnp.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("units", [1, 2, 40])
 def test_complexity_of_ranks_is_the_entropy_of_stated_cells(units):
     t, y = layer(units=units)
@@ -624,6 +635,7 @@ def test_complexity_of_the_code_has_every_input_in_a_cell_of_its_own():
     assert found > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", EDGE_RULES)
 def test_rows_of_certain_labels(rule):
     """One-hot rows are labels; the default rule corrects the bias of labels only, which large n makes small."""
@@ -638,6 +650,7 @@ def test_rows_of_certain_labels(rule):
     assert_near(nothing.relevance, 0, atol=1e-3)  # the public code clips at 0.001 bit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", EDGE_RULES)
 def test_layers_of_replicas(rule):
     t = np.stack([layer(seed=seed)[0] for seed in range(2)])
@@ -667,6 +680,7 @@ def counted(stream, *parts):
     return stream.estimate(state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["normal", "ties", "one value rare"])
 def test_a_stream_with_the_same_edges_is_the_estimate(kind):
     x, y = samples(kind, n=2000)
@@ -675,6 +689,7 @@ def test_a_stream_with_the_same_edges_is_the_estimate(kind):
     assert_equal_estimates(counted(stream, *parts), EDGE()(x, y))
 
 
+@pytest.mark.slow
 def test_a_stream_of_columns_and_labels():
     x, y = layer(n=2000)
     assert_equal_estimates(counted(EDGE().stream(x, y), (x, y)), EDGE()(x, y))
@@ -682,6 +697,7 @@ def test_a_stream_of_columns_and_labels():
     assert_equal_estimates(counted(EDGE().stream(y, y % 2), (y, y % 2)), EDGE()(y, y % 2))
 
 
+@pytest.mark.slow
 def test_a_stream_from_a_part():
     x, y = (column.reshape(20, 1000) for column in samples("normal", n=MANY))
     stream = EDGE().stream(x[0], y[0], n=MANY)
@@ -701,6 +717,7 @@ def test_streams_add_up_and_are_pure():
     assert int(stream.init().xy.sum()) == 0
 
 
+@pytest.mark.slow
 def test_streams_of_replicas():
     x, y = (np.stack(columns) for columns in zip(samples("normal"), samples("ties"), strict=True))
     stream = EDGE().stream(x[0], y[0])
@@ -726,6 +743,7 @@ def test_unknown_labels_share_a_cell():
     assert_near(found.value, expected, atol=0.002)
 
 
+@pytest.mark.slow
 def test_a_stream_of_more_columns_than_bits_is_hashed():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(6, 30))[rng.integers(0, 6, N)].astype(np.float32)

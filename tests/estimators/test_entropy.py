@@ -223,6 +223,7 @@ def test_order_and_padding_are_nothing(correction):
     assert larger > 1e-4 if correction in ("shrinkage", "nsb") else abs(larger) < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correction", QUICK)
 def test_a_batch_is_a_loop(correction):
     batch = np.random.default_rng(0).poisson(1.0, (2, 3, 20))
@@ -235,6 +236,7 @@ def test_a_batch_is_a_loop(correction):
     np.testing.assert_allclose(entropy(batch, correction, block=at_a_time), found, rtol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correction", QUICK)
 def test_transformations(correction):
     batch = jnp.asarray(np.random.default_rng(0).poisson(1.0, (4, 20)))

@@ -38,6 +38,7 @@ def normal(n=400, seed=0, pairs=None):
 # --- One call ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_units_and_errors():
     x, y = normal()
     nats = ibjax.mutual_information(x, y, "gaussian", units="nats")
@@ -132,6 +133,7 @@ def test_layers_are_measured_by_those_that_can():
 # --- Many pairs --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("est", [KSG(), Gaussian(), Binning(bins=6, range="neuron")], ids=repr)
 @pytest.mark.parametrize("memory", [1, 2**30])
 def test_many_pairs_are_a_loop(est, memory):

@@ -364,6 +364,7 @@ def test_anything_may_be_mapped():
             assert_near([value[i, j] for value in by_noise_and_samples], kernel_bounds(t[i], y[0], noises[j]))
 
 
+@pytest.mark.slow
 def test_sample_sets_may_be_shared_out_over_devices():
     """Under the checks of what varies over the mesh, gradients included, with labels of each set and of all."""
     t, y, soft = (a[:2] for a in many())
@@ -430,6 +431,7 @@ GRADIENTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variance", "bound", "units", "form"), GRADIENTS)
 def test_gradients_are_finite_differences(variance, bound, units, form):
     t, (y, soft) = 2 * activations(units=units, dtype=np.float64), labels(dtype=np.float64)
@@ -506,6 +508,7 @@ def test_it_can_be_a_loss():
 # --- Degenerate samples ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variance", "units"),
     [("absolute", UNITS), ("layer", WIDE_UNITS), ("likelihood", UNITS), ("likelihood", WIDE_UNITS)],

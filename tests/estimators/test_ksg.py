@@ -149,6 +149,7 @@ def test_the_boundary_is_not_counted():
 # --- Known truths ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", [1, 2])
 def test_normal_samples(variant):
     """Over eight samples the mean is within four of its standard errors, and a hundredth of a nat of bias."""
@@ -202,6 +203,7 @@ def test_labels_have_their_entropy_as_ceiling():
 # --- Conformance -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", [1, 2])
 def test_what_changes_nothing(variant):
     """Order of samples and columns, signs, shifts and one scale for all (in powers of two), exchange of x and y."""
@@ -214,6 +216,7 @@ def test_what_changes_nothing(variant):
         np.testing.assert_allclose(in_double(y, x, variant), found, rtol=0, atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [False, True])
 def test_jit_vmap_map_and_a_plain_call_agree(labels):
     x, y = (np.stack(a).astype(np.float32) for a in zip(*(samples("mixed", seed=s) for s in range(2)), strict=True))
@@ -383,6 +386,7 @@ def sparse(columns, n, seed):
     return x, y
 
 
+@pytest.mark.slow
 def test_starved_in_many_dimensions():
     estimate = KSG()
     for seed in range(3):

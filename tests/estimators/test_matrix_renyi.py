@@ -110,6 +110,7 @@ def test_close_to_order_one_is_the_entropy_of_the_spectrum():
 # --- Layers ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", ORDERS)
 def test_layer(alpha):
     """I(X;T) = S(T), as every input is a cell of its own; labels and rows that are certain agree."""
@@ -145,6 +146,7 @@ def test_layers_are_measured_inside_a_scan_over_replicas():
 # --- Gradients ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", ORDERS)
 @pytest.mark.parametrize("bandwidth", ["silverman", 0.9])
 def test_gradients_are_finite_differences(alpha, bandwidth):

@@ -114,6 +114,7 @@ def hundred():
     return true_information(joint), rng.multinomial(1000, joint.ravel(), size=10).reshape(10, 100, 100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("correction", "low", "high"),
     [
@@ -160,6 +161,7 @@ def test_independent_samples(correction):
 # --- What holds whatever the numbers -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correction", QUICK)
 def test_symmetry_order_and_names(correction):
     x, y = dependent()
@@ -210,6 +212,7 @@ def test_many_samples():
     assert different.diagnostics["cells"] == n
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correction", QUICK)
 def test_jit_vmap_and_map(correction):
     xs, ys = (np.stack(a) for a in zip(*(dependent(seed=seed) for seed in range(3)), strict=True))
@@ -227,6 +230,7 @@ def test_jit_vmap_and_map(correction):
         assert_same(jitted(xs[i], ys[i]), one)
 
 
+@pytest.mark.slow
 def test_batches_of_tables():
     tables = np.random.default_rng(0).poisson(2.0, (2, 3, *SIZES))
     for estimator in (PlugIn("nsb", block=2**15), PlugIn("grassberger", block=40)):
@@ -248,6 +252,7 @@ def test_double_precision_is_kept():
     assert abs(float(found.value) - float(single.value)) < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correction", QUICK)
 def test_a_constant_carries_no_information(correction):
     x, y = dependent()

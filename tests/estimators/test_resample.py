@@ -83,6 +83,7 @@ def test_no_error_draws_a_sample_twice():
         assert 0.01 < float(error.std_error) < 0.15
 
 
+@pytest.mark.slow
 def test_several_values_have_an_error_each():
     x, y = normal(200)
     found = jackknife(KSG(k=(3, 5)), x, y, groups=5)
@@ -97,6 +98,7 @@ def test_labels_and_rows_of_symbols():
     np.testing.assert_allclose(found.value, PlugIn()(x, x[:, 0]).value)
 
 
+@pytest.mark.slow
 def test_a_permutation_test_counts():
     x, y = normal(60, rho=0.3)
     found = permutation_test(Gaussian(), x, y, KEY, n=49)
@@ -136,6 +138,7 @@ def test_extrapolation_takes_off_a_bias_of_order_one_over_n():
     assert 0.5 < float(found.std_error) / (x.std() / np.sqrt(800)) < 1.6
 
 
+@pytest.mark.slow
 def test_extrapolation_of_too_few_samples_a_cell_says_so():
     x, y = np.random.default_rng(0).integers(0, 40, (2, 400))
     assert extrapolate(PlugIn(), x, y, KEY).diagnostics["nonlinear"]
@@ -145,6 +148,7 @@ def test_extrapolation_of_too_few_samples_a_cell_says_so():
     assert abs(float(found.value)) < 3 * float(found.std_error)
 
 
+@pytest.mark.slow
 def test_samples_that_are_not_finite_have_no_error_inside_a_transformation():
     x, y = normal(200)
     for function in (jackknife, functools.partial(bootstrap, key=KEY, repetitions=3)):

@@ -148,6 +148,7 @@ def test_error_bars_are_honest_in_larger_samples(columns):
     check_error_bars(WeightedKL(), columns, 1000, 60, pairs=1)
 
 
+@pytest.mark.slow
 def test_independent_samples():
     found = np.array([measure(*sparse(COLUMNS, N, seed, rho=0)[:2]).value for seed in range(20)])
     assert abs(found.mean()) < 3 * found.std() / np.sqrt(20) + 0.02
@@ -156,6 +157,7 @@ def test_independent_samples():
 # --- The guard ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_exploding_weights_fall_back():
     """The value is Kraskov's in full, and there is an error bar."""
     x, y, _ = sparse((10, 10), N)
@@ -172,6 +174,7 @@ def test_the_guard_depends_on_rows_and_columns():
     assert allowed == [[True, False, False], [True, True, False]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["x", "both"])
 def test_duplicated_rows_fall_back(part):
     x, y = samples()

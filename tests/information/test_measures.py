@@ -8,23 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
+from tables import tables
 
 from ibjax.errors import InputError
-from ibjax.information import UNITS, convert, entropy, kl_divergence, mutual_information
+from ibjax.information import (
+    UNITS,
+    convert,
+    cross_entropy,
+    entropy,
+    kl_divergence,
+    mutual_information,
+    self_information,
+)
 
 LN2 = math.log(2)
-
-weights = st.floats(1e-3, 1) | st.just(0.0)
-
-
-@st.composite
-def tables(draw, shape):
-    """A distribution of the given shape, some of it zero."""
-    w = draw(hnp.arrays(float, shape, elements=weights))
-    w.flat[draw(st.integers(0, w.size - 1))] += 1
-    return w / w.sum()
 
 
 def test_entropy_of_known_distributions():
@@ -118,6 +115,61 @@ def test_gradients_are_finite_at_zeros():
     slope = jax.grad(lambda p: entropy(p))(jnp.array([0.0, 0.25, 0.75]))
     np.testing.assert_allclose(slope[1:], -1 - np.log([0.25, 0.75]), rtol=1e-6)
     assert np.isfinite(slope).all()
+
+
+@given(tables((5,)), tables((5,)))
+def test_entropies_of_one_and_two_distributions(p, q):
+    surprise = self_information(p)
+    assert np.isinf(surprise[p == 0]).all()
+    assert entropy(p) == pytest.approx((p * np.where(p > 0, surprise, 0)).sum(), abs=1e-12)
+    assert 0 <= entropy(p) <= math.log(5) + 1e-12
+    assert cross_entropy(p, p) == pytest.approx(entropy(p), abs=1e-15)
+    total = entropy(p) + kl_divergence(p, q)
+    assert cross_entropy(p, q) == pytest.approx(total, abs=1e-12)
+    assert cross_entropy(p, q) >= entropy(p) - 1e-12  # Gibbs
+
+
+@given(tables((3,)), tables((4,)), tables((3,)), tables((4,)))
+def test_independent_parts_add(p, q, r, s):
+    assert entropy(np.outer(p, q).ravel()) == pytest.approx(entropy(p) + entropy(q), abs=1e-12)
+    total = kl_divergence(p, r) + kl_divergence(q, s)
+    assert kl_divergence(np.outer(p, q).ravel(), np.outer(r, s).ravel()) == pytest.approx(total, abs=1e-12)
+
+
+@pytest.mark.parametrize("library", [np, jnp])
+def test_nan_is_not_hidden(library):
+    bad = library.array([[0.5, math.nan], [0.25, 0.25]])
+    for measure in (entropy, mutual_information, lambda p: kl_divergence(p, p), self_information):
+        assert library.isnan(measure(bad)).any()
+
+
+@pytest.mark.parametrize("library", [np, jnp])
+def test_small_marginals_do_not_underflow(library):
+    small = library.array([[1e-30, 0], [0, 1]], library.float32)
+    assert mutual_information(small) == pytest.approx(1e-30 * 30 * math.log(10), rel=1e-5)
+
+
+def test_libraries_mix():
+    p, q = np.array([0.5, 0.5]), np.array([0.25, 0.75])
+    for pair in [(jnp.asarray(p), q), (p, jnp.asarray(q))]:
+        assert kl_divergence(*pair) == pytest.approx(kl_divergence(p, q), rel=1e-6)
+    assert jax.jit(lambda q: kl_divergence(p, q))(q) == pytest.approx(kl_divergence(p, q), rel=1e-6)
+
+
+def test_every_measure_takes_units():
+    joint = np.array([[0.4, 0.1], [0.2, 0.3]])
+    p, q = joint
+    for measure, args in [
+        (self_information, (p,)),
+        (entropy, (p,)),
+        (cross_entropy, (p, q)),
+        (kl_divergence, (p, q)),
+        (mutual_information, (joint,)),
+    ]:
+        for unit, size in UNITS.items():
+            np.testing.assert_allclose(measure(*args, units=unit) * size, measure(*args), rtol=1e-15)
+        with pytest.raises(InputError, match="unknown unit"):
+            measure(*args, units="bit")
 
 
 def test_units():
