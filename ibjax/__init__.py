@@ -1,7 +1,8 @@
 """ibjax: the information bottleneck of deep learning, measured.
 
 Nothing is imported until it is used, and importing touches no device and sets no JAX option. The rooms are
-``ibjax.information``, ``estimators``, ``datasets``, ``networks``, ``training``, ``neural``, ``plane``, ``sweep``,
+``ibjax.information``, ``estimators``, ``bottleneck``, ``datasets``, ``networks``, ``training``, ``neural``, ``plane``,
+``sweep``,
 ``plotting`` and ``experiments``; `ibjax.open` reads the results of a run, `ibjax.mutual_information` estimates from
 samples.
 """
@@ -17,6 +18,7 @@ __version__ = "0.1.0"
 __all__ = ["mutual_information", "open"]
 
 _ROOMS = (
+    "bottleneck",
     "datasets",
     "estimators",
     "experiments",

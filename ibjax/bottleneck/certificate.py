@@ -1,0 +1,200 @@
+"""How far a solution can be from the best of all: the gap of the dual problem, certified or searched."""
+
+import functools
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+
+from ibjax.bottleneck.blahut_arimoto import LOG_FLOOR, log_likelihood
+
+GapKind = Literal["certified", "searched"]
+CELLS = 16
+"""Intervals between the outermost logits that the bisection starts from, besides those around the atoms."""
+CORE = 0.05
+"""Half-width in log-odds at beta = 1 of the interval about each atom: a bound that is centred on a peak is tight."""
+MAX_BISECTIONS = 60
+EPS = float(np.finfo(np.float64).eps)
+CLIMBS = 30
+"""Ascents of c by the multi-start search; every one raises c, and the best start is climbed further."""
+
+
+class Gap(NamedTuple):
+    """A bound on what is lost, for every lane.
+
+    Attributes:
+        gap: the free energy is at most so far above its minimum, nats; shape (lanes,).
+        kind: ``"certified"`` (a bound, rounding included) or ``"searched"`` (the largest that was found).
+        point: p(y) of the cluster that is missed most, shape (lanes, |Y|): where c is largest.
+    """
+
+    gap: np.ndarray
+    kind: GapKind
+    point: np.ndarray
+
+
+def optimality_gap(
+    p_x: np.ndarray,
+    p_y_given_x: np.ndarray,
+    beta: np.ndarray,
+    log_z: np.ndarray,
+    decoder: np.ndarray,
+    *,
+    tolerance: float = 1e-10,
+) -> Gap:
+    """Bound the distance of -sum_x p(x) ln Z(x) from the smallest free energy of any number of clusters.
+
+    c(s) = sum_x p(x) / Z(x) exp(-beta KL(p(y|x) || s)), and gap = max(ln max_s c(s), 0) over all distributions s of Y.
+
+    The bottleneck is rate-distortion with every distribution of Y as a reproduction and KL as the distortion, which is
+    convex: Z is a dual variable, and dividing it by max c makes it feasible. A solution is optimal exactly if c <= 1
+    everywhere; a point with c > 1 is a cluster that would lower the free energy.
+
+    For two labels the maximum is bounded rigorously, see `_certified`. For more it is searched: climbed from every
+    input's p(y|x) and from every cluster, with no proof that no peak was missed.
+
+    Args:
+        p_x: shape (n,), positive.
+        p_y_given_x: shape (n, |Y|).
+        beta: shape (lanes,).
+        log_z: ln Z(x) of every lane, shape (lanes, n).
+        decoder: p(y|t) of every lane, shape (lanes, T, |Y|): where to look first. Dead clusters repeat a live one.
+        tolerance: how closely the maximum is bounded, nats; certified gaps exceed the true maximum by at most this.
+
+    Returns:
+        The gap, its kind, and the point.
+
+    References:
+        Csiszar (1974), "On the computation of rate-distortion functions", theorem 1.
+        Gilad-Bachrach, Navot & Tishby (2003), "An information theoretic tradeoff between complexity and accuracy".
+        Harremoes & Tishby (2007), "The information bottleneck revisited or how to choose a good distortion measure".
+    """
+    if p_y_given_x.shape[1] == 2:
+        return _certified(p_x, p_y_given_x, beta, log_z, decoder, tolerance)
+    with jax.enable_x64(True):
+        value, point = jax.lax.map(
+            lambda lane: _search(jnp.asarray(p_x), jnp.asarray(p_y_given_x), *lane),
+            tuple(jnp.asarray(a, jnp.float64) for a in (beta, log_z, decoder)),
+        )
+    return Gap(np.maximum(np.asarray(value), 0.0), "searched", np.asarray(point))
+
+
+def log_odds(p: Any, largest: float) -> Any:
+    """Log-odds ln p / (1 - p) of the second column of p, clipped."""
+    with np.errstate(divide="ignore"):
+        return np.clip(np.log(p[..., 1]) - np.log(p[..., 0]), -largest, largest)
+
+
+def largest_log_odds(beta: float) -> float:
+    """Log-odds beyond which nothing changes in double precision: beta e^-z is below its resolution."""
+    return 37.0 + float(np.log(max(beta, 1.0)))
+
+
+def _certified(p_x, p_y_given_x, beta, log_z, decoder, tolerance) -> Gap:
+    """Branch and bound over z = ln s / (1 - s), all lanes in one work list.
+
+    With u = p(y=1|x) and a(x) = p(x) / Z(x) exp(beta H(Y|x)), c(z) = sum_x a(x) exp(beta (u z - ln(1 + e^z))), so that
+
+        (ln c)''(z) = beta^2 Var_q(u) - beta s (1 - s),   q(x) proportional to a(x) exp(beta u z).
+
+    The variance changes by at most exp(beta (max u - min u) h) over a distance h, since |third moment| <= range x
+    variance, and is never above range^2 / 4; s (1 - s) is smallest at an end. This bounds the second derivative on an
+    interval, and with value and slope in the middle the maximum. Outside the outermost logits of p(y|x) every term
+    falls. An interval whose bound exceeds the best value found by more than the tolerance is halved.
+    """
+    lanes = len(beta)
+    limit = largest_log_odds(beta.max())
+    logits = log_odds(p_y_given_x, limit)
+    u, spread = p_y_given_x[:, 1], np.ptp(p_y_given_x[:, 1])
+    with np.errstate(divide="ignore"):
+        entropy = -np.where(p_y_given_x > 0, p_y_given_x * np.log(np.where(p_y_given_x > 0, p_y_given_x, 1)), 0).sum(1)
+    log_a = np.log(p_x) - log_z + beta[:, None] * entropy
+    low, high = logits.min(), logits.max()
+    rounding = 8 * EPS * (1 + abs(log_z).max(axis=1) + beta * (1 + max(-low, high)))
+
+    # Start from a uniform partition with an interval of its own about every atom.
+    atoms = np.clip(log_odds(decoder, limit), low, high)
+    core = CORE / np.sqrt(np.maximum(beta, 1.0))[:, None]
+    edges = np.sort(
+        np.concatenate(
+            [
+                np.broadcast_to(np.linspace(low, high, CELLS + 1), (lanes, CELLS + 1)),
+                np.clip(atoms - core, low, high),
+                np.clip(atoms + core, low, high),
+            ],
+            axis=1,
+        )
+    )
+    left, right = edges[:, :-1].ravel(), edges[:, 1:].ravel()
+    lane = np.repeat(np.arange(lanes), edges.shape[1] - 1)
+    wide = right > left
+    lane, left, right = lane[wide], left[wide], right[wide]
+
+    best, where, proved = np.full(lanes, -np.inf), np.zeros(lanes), np.full(lanes, -np.inf)
+    for _ in range(MAX_BISECTIONS):
+        middle, half = (left + right) / 2, (right - left) / 2
+        value, slope, variance = _log_c(log_a, u, beta, lane, middle)
+        s_left, s_right = (1 / (1 + np.exp(-z)) for z in (left, right))
+        b = beta[lane]
+        sech = np.minimum(s_left * (1 - s_left), s_right * (1 - s_right))
+        most = np.minimum(variance * np.exp(np.minimum(b * spread * half, 700.0)), spread**2 / 4)
+        curvature = b**2 * most - b * sech
+        inside = (curvature < 0) & (abs(slope) < -curvature * half)
+        rise = np.where(
+            inside,
+            slope**2 / np.where(inside, -2 * curvature, 1.0),
+            abs(slope) * half + curvature * half**2 / 2,
+        )
+        bound = value + np.maximum(rise, 0.0)
+        order = np.argsort(value, kind="stable")  # the last write of a lane is its largest value
+        top = np.full(lanes, -np.inf)
+        top[lane[order]], at = value[order], np.zeros(lanes)
+        at[lane[order]] = middle[order]
+        where, best = np.where(top > best, at, where), np.maximum(best, top)
+        open_ = bound > np.maximum(best, 0.0)[lane] + tolerance
+        np.maximum.at(proved, lane[~open_], bound[~open_])
+        if not open_.any():
+            break
+        lane, left, middle, right = lane[open_], left[open_], middle[open_], right[open_]
+        lane, left, right = np.tile(lane, 2), np.concatenate([left, middle]), np.concatenate([middle, right])
+    else:
+        np.maximum.at(proved, lane[open_ := np.ones(len(lane), bool)], np.inf)
+    s = 1 / (1 + np.exp(-where))
+    return Gap(np.maximum(proved, 0.0) + rounding, "certified", np.stack([1 / (1 + np.exp(where)), s], axis=1))
+
+
+def _log_c(log_a, u, beta, lane, z):
+    """The logarithm of c, its derivative and Var_q(u) at points z of the lanes."""
+    b = beta[lane]
+    exponent = log_a[lane] + (b * z)[:, None] * u
+    largest = exponent.max(axis=1)
+    weight = np.exp(exponent - largest[:, None])
+    total = weight.sum(axis=1)
+    mean = weight @ u / total
+    variance = np.maximum(weight @ u**2 / total - mean**2, 0.0) + 4 * EPS
+    softplus = np.logaddexp(0.0, z)
+    return largest + np.log(total) - b * softplus, b * (mean - 1 / (1 + np.exp(-z))), variance
+
+
+@functools.partial(jax.jit, static_argnames="climbs")
+def _search(p_x, p_y_given_x, beta, log_z, decoder, climbs: int = CLIMBS):
+    """Largest ln c that ascents ``s <- sum_x a(x) p(y|x) / sum_x a(x)`` reach, a(x) the terms of c, and where."""
+    log_ratio = jnp.log(p_x) - log_z
+
+    def terms(log_s):
+        return log_ratio[:, None] + log_likelihood(beta, p_y_given_x, log_s)
+
+    def climb(_, log_s):
+        weight = jax.nn.softmax(terms(log_s), axis=0)
+        s = jnp.matmul(weight.T, p_y_given_x, precision=jax.lax.Precision.HIGHEST)
+        return jnp.maximum(jnp.log(jnp.maximum(s, jnp.exp(LOG_FLOOR))), LOG_FLOOR)
+
+    # An atom is a stationary point of c, perhaps a saddle: from a mixture with each input's row it can leave it.
+    start = jnp.concatenate([p_y_given_x, decoder])
+    start = jnp.maximum(jnp.log(jnp.maximum(start, jnp.exp(LOG_FLOOR))), LOG_FLOOR)
+    log_s = jax.lax.fori_loop(0, climbs, climb, start)
+    value = logsumexp(terms(log_s), axis=0)
+    best = jnp.argmax(value)
+    return value[best], jnp.exp(log_s[best])

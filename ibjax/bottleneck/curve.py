@@ -1,0 +1,333 @@
+"""The information curve: the best I(T;Y) at every I(X;T), between a bound from below and one from above."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ibjax.bottleneck.certificate import GapKind
+from ibjax.bottleneck.lanes import Lanes
+from ibjax.bottleneck.reduce import MERGE_TOLERANCE, Reduction, reduce
+from ibjax.bottleneck.solve import TOLERANCE, IBSolution, checked_lanes, informations, solution
+from ibjax.bottleneck.table import Table, as_betas
+from ibjax.errors import InputError
+from ibjax.information import entropy, mutual_information
+
+POINT_TOLERANCE = 1e-6
+"""Nats between the two bounds at a point that is asked for."""
+WIDTH = 1e-3
+"""Largest distance of the two bounds of a curve whose betas are chosen, as a share of I(X;Y)."""
+PASSES = 12
+POINT_STEPS = 40
+LARGEST = 1e6
+"""No beta that is chosen is larger: there the slope of the curve is nothing."""
+
+
+class CurvePoint(NamedTuple):
+    """One point of the curve, nats.
+
+    Attributes:
+        complexity: I(X;T).
+        relevance: I(T;Y) that is attained there, perhaps by time-sharing between two solutions.
+        upper: no encoder of this complexity has more, where the gaps are certified.
+        beta: slope of the curve is 1 / beta.
+    """
+
+    complexity: float
+    relevance: float
+    upper: float
+    beta: float
+
+
+class InformationCurve(NamedTuple):
+    """Solutions at many betas, increasing, and the curve that they enclose; nats.
+
+    Attributes:
+        beta: shape (betas,), and so the arrays below.
+        complexity: I(X;T).
+        relevance: I(T;Y).
+        lagrangian: I(X;T) - beta I(T;Y).
+        free_energy: -sum_x p(x) ln Z(x).
+        gap: of the lagrangian, see `IBSolution`.
+        clusters: how many a solution has.
+        iterations: evaluations of the fixed-point map.
+        status: codes of `Status`.
+        gap_kind: ``"certified"`` or ``"searched"``, of all. The upper curve is rigorous only if certified.
+        information: I(X;Y), which no relevance exceeds.
+        entropy: of the distinct inputs, above which complexity is wasted.
+        lanes: the solutions themselves.
+        reduction: the table.
+    """
+
+    beta: np.ndarray
+    complexity: np.ndarray
+    relevance: np.ndarray
+    lagrangian: np.ndarray
+    free_energy: np.ndarray
+    gap: np.ndarray
+    clusters: np.ndarray
+    iterations: np.ndarray
+    status: np.ndarray
+    gap_kind: GapKind
+    information: float
+    entropy: float
+    lanes: Lanes
+    reduction: Reduction
+
+    def solution(self, i: int) -> IBSolution:
+        """The solution at beta i, with the encoder of all inputs."""
+        return solution(self.reduction, self.lanes, i)
+
+    def lower(self, complexity: Any) -> Any:
+        """I(T;Y) that is attained with at most this I(X;T): the concave hull of the solutions.
+
+        Between two solutions by time-sharing; the ends are no information and T = X.
+        """
+        x, y = self._hull()
+        return np.interp(_not_negative("complexity", complexity), x, y)
+
+    def upper(self, complexity: Any) -> Any:
+        """I(T;Y) that no encoder of this I(X;T) exceeds; certified curves only, else what a search makes likely.
+
+        From the dual: I(T;Y) <= I(X;Y) - max_beta [(F(beta) - gap - I(X;T)) / beta], and never above I(X;T).
+        """
+        r = _not_negative("complexity", complexity)
+        lines = self.information + (r[..., None] - (self.free_energy - self.gap)) / self.beta
+        return np.minimum(np.minimum(lines.min(axis=-1), self.information), r)
+
+    def at_complexity(self, complexity: float) -> CurvePoint:
+        """The point of given I(X;T), both bounds within 1e-6 nat: solves at further betas until they are.
+
+        Args:
+            complexity: nats, between 0 and the entropy of the distinct inputs; above it the curve is flat.
+
+        Raises:
+            InputError: it is negative or not finite.
+        """
+        complexity = float(_not_negative("complexity", complexity))
+        curve = self
+        for _ in range(POINT_STEPS):
+            lower, upper = float(curve.lower(complexity)), float(curve.upper(complexity))
+            slope = curve._slope(complexity)
+            if upper - lower <= POINT_TOLERANCE or slope is None:
+                break
+            curve = curve.refined([slope])
+        beta = curve._slope(complexity)
+        return CurvePoint(complexity, lower, max(lower, upper), np.inf if beta is None else beta)
+
+    def at_relevance(self, relevance: float) -> CurvePoint:
+        """The point of given I(T;Y): the least I(X;T) that attains it, to 1e-6 nat.
+
+        Args:
+            relevance: nats, between 0 and I(X;Y).
+
+        Raises:
+            InputError: no encoder has so much, or it is negative or not finite.
+        """
+        relevance = float(_not_negative("relevance", relevance))
+        if relevance > self.information:
+            raise InputError(f"relevance is {relevance:g} nat, more than I(X;Y) = {self.information:g}")
+        curve = self
+        for _ in range(POINT_STEPS):
+            x, y = curve._hull()
+            # The hull rises strictly up to its largest value.
+            rising = np.concatenate([[True], np.diff(y) > 0])
+            complexity = float(np.interp(relevance, y[rising], x[rising]))
+            least = max(float((curve.free_energy - curve.gap - curve.beta * (self.information - relevance)).max()), 0.0)
+            slope = curve._slope(complexity)
+            if complexity - max(least, relevance) <= POINT_TOLERANCE or slope is None:
+                break
+            curve = curve.refined([slope])
+        return CurvePoint(complexity, relevance, max(relevance, float(curve.upper(complexity))), slope or np.inf)
+
+    def refined(self, betas: Any) -> "InformationCurve":
+        """The curve with solutions at further betas."""
+        return _join(self, _curve(self.reduction, as_betas(betas)))
+
+    def to_dataset(self) -> Any:
+        """The arrays over beta as an `xarray.Dataset`, with units and the bounds at the solutions' complexities."""
+        import xarray as xr  # needed here only
+
+        names = {
+            "complexity": "I(X;T)",
+            "relevance": "I(T;Y)",
+            "lagrangian": "I(X;T) - beta I(T;Y)",
+            "free_energy": "-E ln Z(x)",
+            "gap": "the lagrangian is at most so far above its minimum",
+        }
+        arrays = {n: ("beta", getattr(self, n), {"units": "nats", "long_name": text}) for n, text in names.items()}
+        arrays["upper"] = (
+            "beta",
+            self.upper(self.complexity),
+            {"units": "nats", "long_name": "bound on I(T;Y) at this complexity"},
+        )
+        for name, text in (("clusters", "clusters"), ("iterations", "evaluations of the map"), ("status", "Status")):
+            arrays[name] = ("beta", getattr(self, name), {"units": "1", "long_name": text})
+        attributes = {"gap_kind": self.gap_kind, "information": self.information, "entropy": self.entropy}
+        return xr.Dataset(arrays, {"beta": self.beta}, attributes)
+
+    def _hull(self) -> tuple[np.ndarray, np.ndarray]:
+        """Corners of the attained region's upper boundary, from (0, 0) to (H(X), I(X;Y))."""
+        x = np.concatenate([[0.0], self.complexity, [self.entropy]])
+        y = np.concatenate([[0.0], self.relevance, [self.information]])
+        order = np.lexsort((y, x))
+        corners: list[tuple[float, float]] = []
+        for point in zip(x[order], y[order], strict=True):
+            while len(corners) > 1 and _turn(corners[-2], corners[-1], point) >= 0:
+                corners.pop()
+            corners.append(point)
+        found = np.array(corners)
+        return found[:, 0], np.maximum.accumulate(found[:, 1])
+
+    def _slope(self, complexity: float) -> float | None:
+        """Beta of the hull's segment at a complexity, None where the curve is flat."""
+        x, y = self._hull()
+        i = int(np.clip(np.searchsorted(x, complexity), 1, len(x) - 1))
+        rise, run = y[i] - y[i - 1], x[i] - x[i - 1]
+        if complexity > x[-1] or rise <= 0 or run >= LARGEST * rise:
+            return None
+        return float(max(run / rise, 1.0))
+
+
+def curve(
+    joint: Any,
+    betas: Any = None,
+    *,
+    method: str = "auto",
+    tolerance: float = TOLERANCE,
+    max_iterations: int = 20_000,
+    merge_tolerance: float = MERGE_TOLERANCE,
+) -> InformationCurve:
+    """Solve the bottleneck of a table at many betas: the information curve and its two bounds.
+
+    The curve is R(I) = max I(T;Y) over p(t|x) with I(X;T) <= I; its slope is 1 / beta. What solutions attain is a bound
+    from below, the certificate's dual value one from above.
+
+    Args:
+        joint: see `solve`.
+        betas: trade-offs, in nats. None chooses them: from the slopes between the solutions so far, until the two
+            bounds are nowhere more than I(X;Y) / 1000 apart, jumps included.
+        method: see `solve`.
+        tolerance: of every gap, nats.
+        max_iterations: see `solve`.
+        merge_tolerance: see `reduce`.
+
+    Returns:
+        The curve, betas in increasing order.
+
+    Raises:
+        InputError: the table, a beta or a setting is wrong.
+
+    Example:
+        >>> found = curve(np.array([[0.45, 0.05], [0.05, 0.45]]), [1.0, 2.0, 4.0])
+        >>> found.complexity.round(3)
+        array([0.   , 0.483, 0.686])
+        >>> point = found.at_complexity(0.3)
+        >>> point.upper - point.relevance < 1e-6
+        True
+
+    References:
+        Witsenhausen & Wyner (1975), "A conditional entropy bound for a pair of discrete random variables".
+        Gilad-Bachrach, Navot & Tishby (2003), "An information theoretic tradeoff between complexity and accuracy".
+    """
+    reduction = reduce(joint, merge_tolerance)
+    settings = {"method": method, "tolerance": tolerance, "max_iterations": max_iterations}
+    if betas is not None:
+        return _curve(reduction, as_betas(betas), **settings)
+    found = _curve(reduction, np.geomspace(1.0, 64.0, 16), **settings)
+    for _ in range(PASSES):
+        more = _chords(found)
+        if not len(more):
+            break
+        found = _join(found, _curve(reduction, more, **settings))
+    return found
+
+
+def _chords(found: InformationCurve) -> np.ndarray:
+    """Slopes of the hull's segments under which the bounds are too far apart: there the next solutions help most."""
+    x, y = found._hull()
+    # Between two corners the distance is concave but for the corners of the upper curve: look at some places.
+    places = x[:-1, None] + np.diff(x)[:, None] * np.linspace(0.1, 0.9, 9)
+    wide = (found.upper(places) - found.lower(places)).max(axis=1) > WIDTH * found.information
+    rise, run = np.diff(y), np.diff(x)
+    wide &= (rise > 0) & (run < LARGEST * rise)
+    slopes = np.maximum(run[wide] / rise[wide], 1.0)
+    return slopes[~np.isclose(slopes[:, None], found.beta, rtol=1e-9, atol=0).any(axis=1)]
+
+
+def _curve(
+    reduction: Reduction,
+    betas: np.ndarray,
+    method: str = "auto",
+    tolerance: float = TOLERANCE,
+    max_iterations: int = 20_000,
+) -> InformationCurve:
+    table = reduction.table
+    lanes = checked_lanes(table, np.sort(betas), method, tolerance, max_iterations)
+    return _of_lanes(reduction, lanes, *informations(table, lanes))
+
+
+def _of_lanes(reduction: Reduction, lanes: Lanes, complexity: np.ndarray, relevance: np.ndarray) -> InformationCurve:
+    table = reduction.table
+    return InformationCurve(
+        beta=lanes.beta,
+        complexity=complexity,
+        relevance=relevance,
+        lagrangian=complexity - lanes.beta * relevance,
+        free_energy=-(lanes.log_z @ table.p_x),
+        gap=lanes.gap,
+        clusters=(lanes.marginal > 0).sum(axis=1),
+        iterations=lanes.iterations,
+        status=lanes.status,
+        gap_kind=lanes.gap_kind,
+        information=_information(table),
+        entropy=float(entropy(table.p_x)),
+        lanes=lanes,
+        reduction=reduction,
+    )
+
+
+def _information(table: Table) -> float:
+    return float(mutual_information(table.p_x[:, None] * table.p_y_given_x))
+
+
+def _join(one: InformationCurve, other: InformationCurve) -> InformationCurve:
+    """All solutions of both, sorted."""
+    order = np.argsort(np.concatenate([one.beta, other.beta]), kind="stable")
+    width = max(one.lanes.marginal.shape[1], other.lanes.marginal.shape[1])
+    a, b = (_widened(curve.lanes, width) for curve in (one, other))
+
+    def both(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.concatenate([x, y])[order]
+
+    lanes = Lanes(
+        both(a.beta, b.beta),
+        both(a.marginal, b.marginal),
+        both(a.decoder, b.decoder),
+        both(a.log_z, b.log_z),
+        both(a.gap, b.gap),
+        a.gap_kind,
+        both(a.iterations, b.iterations),
+        both(a.status, b.status),
+    )
+    return _of_lanes(one.reduction, lanes, both(one.complexity, other.complexity), both(one.relevance, other.relevance))
+
+
+def _widened(lanes: Lanes, clusters: int) -> Lanes:
+    missing = clusters - lanes.marginal.shape[1]
+    repeats = np.repeat(lanes.decoder[:, :1], missing, axis=1)
+    return lanes._replace(
+        marginal=np.pad(lanes.marginal, [(0, 0), (0, missing)]),
+        decoder=np.concatenate([lanes.decoder, repeats], axis=1),
+    )
+
+
+def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
+    """Positive where the path turns left at b, so that b is no corner of the upper hull."""
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+
+def _not_negative(name: str, value: Any) -> np.ndarray:
+    array = np.asarray(value, np.float64)
+    if not (np.isfinite(array) & (array >= 0)).all():
+        raise InputError(f"{name} must be at least 0 and finite, in nats, got {value}")
+    return array

@@ -1,0 +1,160 @@
+"""The bottleneck of a table at one trade-off, with the certificate of its optimality."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ibjax.bottleneck.certificate import GapKind
+from ibjax.bottleneck.lanes import METHODS, Lanes, Status, solve_lanes
+from ibjax.bottleneck.reduce import MERGE_TOLERANCE, Reduction, reduce
+from ibjax.bottleneck.table import Table, as_betas
+from ibjax.errors import InputError, choose
+from ibjax.information import mutual_information
+
+TOLERANCE = 1e-9
+"""Of the gap, nats: below what any estimate of a layer's information resolves, above the rounding of doubles."""
+
+
+class IBSolution(NamedTuple):
+    """A solution of the information bottleneck at one beta; informations in nats, NumPy arrays in double precision.
+
+    Attributes:
+        beta: the trade-off.
+        complexity: I(X;T).
+        relevance: I(T;Y).
+        lagrangian: I(X;T) - beta I(T;Y).
+        free_energy: -sum_x p(x) ln Z(x); at the optimum lagrangian + beta I(X;Y), and never below it.
+        gap: the lagrangian is at most so far above the smallest of all encoders, of any number of clusters.
+        gap_kind: ``"certified"``, a bound, or ``"searched"``, the largest that a search found.
+        encoder: p(t|x) of the inputs of the table, shape (n, T); p(t) for inputs without mass.
+        decoder: p(y|t), shape (T, |Y|).
+        marginal: p(t), decreasing, shape (T,).
+        iterations: evaluations of the fixed-point map or its derivative.
+        status: `Status.CONVERGED` or why not.
+    """
+
+    beta: float
+    complexity: float
+    relevance: float
+    lagrangian: float
+    free_energy: float
+    gap: float
+    gap_kind: GapKind
+    encoder: np.ndarray
+    decoder: np.ndarray
+    marginal: np.ndarray
+    iterations: int
+    status: Status
+
+    def raise_for_status(self) -> "IBSolution":
+        """Return the solution, or raise a RuntimeError with advice if it has not converged."""
+        if self.status != Status.CONVERGED:
+            raise RuntimeError(f"beta = {self.beta:g}, gap {self.gap:.3g} nat: {self.status.advice}")
+        return self
+
+
+def solve(
+    joint: Any,
+    beta: float,
+    *,
+    method: str = "auto",
+    tolerance: float = TOLERANCE,
+    max_iterations: int = 20_000,
+    merge_tolerance: float = MERGE_TOLERANCE,
+) -> IBSolution:
+    """Minimise I(X;T) - beta I(T;Y) over all encoders p(t|x), and bound how far the result is from the minimum.
+
+    Inputs with equal p(y|x) are merged first, which loses nothing. ``"auto"`` starts from one cluster, inserts those
+    that the certificate c(s) = sum_x p(x) / Z(x) exp(-beta KL(p(y|x) || s)) > 1 shows to be missing, and settles them
+    with Newton's method on (p(t), p(y|t)): it leaves local optima and does not slow down at transitions.
+    ``"blahut-arimoto"`` iterates the self-consistent equations from one cluster per distinct input: simple, and slow
+    next to a transition. It is what ``"auto"`` takes for more than eight labels.
+
+    For two labels the gap is a bound. For more it is that of a search: a small one is evidence, no proof.
+
+    Args:
+        joint: a table of p(x,y), a pair p(x), p(y|x), or an object with the attributes ``p_x`` and ``p_y_given_x``.
+        beta: positive; multiplies I(T;Y) in nats. At or below 1 the solution is one cluster.
+        method: ``"auto"`` or ``"blahut-arimoto"``.
+        tolerance: of the gap, nats.
+        max_iterations: evaluations of the fixed-point map; the last round may exceed it.
+        merge_tolerance: see `reduce`.
+
+    Returns:
+        The best found, converged or not: ``raise_for_status()`` tells.
+
+    Raises:
+        InputError: the table, beta or a setting is wrong.
+
+    Example:
+        >>> found = solve(np.array([[0.45, 0.05], [0.05, 0.45]]), beta=3.0)
+        >>> f"{found.complexity:.4f} {found.relevance:.4f} {found.gap_kind}", found.gap < 1e-9
+        ('0.6578 0.3581 certified', True)
+
+    References:
+        Tishby, Pereira & Bialek (1999), "The information bottleneck method".
+        Harremoes & Tishby (2007), "The information bottleneck revisited or how to choose a good distortion measure".
+    """
+    if np.ndim(beta) != 0:
+        raise InputError(f"beta must be one number, got shape {np.shape(beta)}: use curve for many")
+    reduction = reduce(joint, merge_tolerance)
+    lanes = checked_lanes(reduction.table, as_betas(beta), method, tolerance, max_iterations)
+    return solution(reduction, lanes, 0)
+
+
+def checked_lanes(table: Table, betas: np.ndarray, method: str, tolerance: float, max_iterations: int) -> Lanes:
+    """`solve_lanes` after a look at the settings."""
+    choose("method", method, METHODS)
+    if not 0 < tolerance < np.inf:
+        raise InputError(f"tolerance is {tolerance}: it must be positive, in nats")
+    if max_iterations < 1:
+        raise InputError(f"max_iterations is {max_iterations}: it must be at least 1")
+    return solve_lanes(table, betas, method=method, tolerance=tolerance, max_iterations=max_iterations)
+
+
+def encoder(table: Table, lanes: Lanes, i: int) -> tuple[np.ndarray, np.ndarray]:
+    """p(t|x) of the distinct inputs and p(x) p(t|x), of lane i without its empty clusters."""
+    live = lanes.marginal[i] > 0
+    with np.errstate(divide="ignore"):
+        log_s = np.log(lanes.decoder[i][live])
+    p = table.p_y_given_x
+    relative = np.where(p[:, None] > 0, p[:, None] * (np.log(np.where(p > 0, p, 1.0))[:, None] - log_s), 0.0).sum(-1)
+    joint = np.log(lanes.marginal[i][live]) - lanes.beta[i] * np.maximum(relative, 0.0)
+    p_t_given_x = np.exp(joint - joint.max(axis=1, keepdims=True))
+    p_t_given_x /= p_t_given_x.sum(axis=1, keepdims=True)
+    return p_t_given_x, table.p_x[:, None] * p_t_given_x
+
+
+def informations(table: Table, lanes: Lanes) -> tuple[np.ndarray, np.ndarray]:
+    """I(X;T) and I(T;Y) of every lane, of its encoder and so attainable whatever the gap."""
+    values = []
+    for i in range(len(lanes.beta)):
+        _, joint = encoder(table, lanes, i)
+        values.append((mutual_information(joint), mutual_information(joint.T @ table.p_y_given_x)))
+    complexity, relevance = np.array(values).T
+    # Rounding must not make one cluster informative.
+    single = (lanes.marginal > 0).sum(axis=1) == 1
+    return np.where(single, 0.0, np.maximum(complexity, 0.0)), np.where(single, 0.0, np.maximum(relevance, 0.0))
+
+
+def solution(reduction: Reduction, lanes: Lanes, i: int) -> IBSolution:
+    """Lane i, with the encoder of the original inputs."""
+    table = reduction.table
+    one = lanes.take(slice(i, i + 1))
+    p_t_given_x, joint = encoder(table, one, 0)
+    complexity, relevance = (float(value[0]) for value in informations(table, one))
+    marginal = joint.sum(axis=0)
+    return IBSolution(
+        beta=float(one.beta[0]),
+        complexity=complexity,
+        relevance=relevance,
+        lagrangian=complexity - float(one.beta[0]) * relevance,
+        free_energy=-float(table.p_x @ one.log_z[0]),
+        gap=float(one.gap[0]),
+        gap_kind=one.gap_kind,
+        encoder=reduction.expand(p_t_given_x, marginal),
+        decoder=joint.T @ table.p_y_given_x / marginal[:, None],
+        marginal=marginal,
+        iterations=int(one.iterations[0]),
+        status=Status(int(one.status[0])),
+    )
