@@ -170,7 +170,9 @@ class Gaussian:
     bias_correction: bool = dataclasses.field(default=True, metadata={"static": True})
 
     def checked(self):
-        """Return self: there is no setting to get wrong."""
+        """Return self if its setting makes sense, else raise `InputError`."""
+        if not isinstance(self.bias_correction, bool):
+            raise InputError(f"bias_correction must be True or False, got {self.bias_correction!r}")
         return self
 
     def __call__(self, x: Any, y: Any, key: Any = None) -> MIEstimate:
@@ -185,12 +187,17 @@ class Gaussian:
             The estimate and its standard error, in the precision of the samples.
         """
         del key
-        return _of_samples(*_samples(x, y), self.bias_correction)
+        x, y = self.checked()._transformed(*_samples(x, y))
+        return _of_samples(x, y, self.bias_correction)
+
+    def _transformed(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """What the covariances are taken of."""
+        return x, y
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class GaussianCopula:
+class GaussianCopula(Gaussian):
     """Information of variables whose copula is Gaussian: `Gaussian` of the normal scores of the ranks.
 
     Each column becomes Phi^-1(rank / (n + 1)), Phi the normal distribution's function. That changes no column's
@@ -223,28 +230,9 @@ class GaussianCopula:
         Klaassen & Wellner (1997), "Efficient estimation in the bivariate normal copula model".
     """
 
-    bias_correction: bool = dataclasses.field(default=True, metadata={"static": True})
-
-    def checked(self):
-        """Return self: there is no setting to get wrong."""
-        return self
-
-    def __call__(self, x: Any, y: Any, key: Any = None) -> MIEstimate:
-        """Estimate I(X;Y).
-
-        Args:
-            x: samples of shape (n,) or (n, dx), n > dx + dy.
-            y: likewise.
-            key: not used.
-
-        Returns:
-            The estimate and its standard error, in the precision of the samples.
-        """
-        del key
-        x, y = _samples(x, y)
+    def _transformed(self, x: Array, y: Array) -> tuple[Array, Array]:
         finite = jnp.isfinite(x).all() & jnp.isfinite(y).all()
-        x, y = (jnp.where(finite, normal_scores(a), jnp.nan) for a in (x, y))
-        return _of_samples(x, y, self.bias_correction)
+        return jnp.where(finite, normal_scores(x), jnp.nan), jnp.where(finite, normal_scores(y), jnp.nan)
 
 
 @jax.jit

@@ -542,7 +542,7 @@ def lane_by_lane(estimate: Callable[..., Any], block: int) -> Callable[..., Any]
     @guarded.defjvp
     def _(primals: Any, tangents: Any) -> Any:
         raise InputError(
-            "estimates by nearest neighbours have no gradient: use GaussianCopula or KernelBounds as a loss, or "
+            "estimates by nearest neighbours have no gradient: use Gaussian, KernelBounds or SoftBinning as a loss, or "
             "jax.lax.stop_gradient around the samples to measure only"
         )
 
