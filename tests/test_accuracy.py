@@ -24,7 +24,8 @@ def test_numbers_are_those_of_a_loop():
     np.testing.assert_allclose(found["deviation"], np.std(values, ddof=1), atol=1e-6)
     assert found["deviation"] > 0.01
     assert found["seconds"] > 0
-    assert "std_error" not in found
+    assert found["std_error"] > 0
+    assert 0 < found["coverage_of_mean"] <= 1
 
 
 def test_summary():

@@ -75,6 +75,7 @@ def test_the_default_rule_is_the_references(kind):
     assert abs(found) > 1e-4  # the case is not an empty one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["normal", "ties", "duplicates"])
 def test_several_columns(kind):
     (a, y), (b, c) = samples(kind), samples(kind, seed=1)
@@ -142,6 +143,7 @@ def test_the_published_rule_is_the_references(kind, labelled):
         assert_near(found.value, reference.published(x, y, np.linspace(1, 3, 7), y_labels=labelled), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_shifted_cells_of_the_published_rule():
     x, y = samples("normal")
     rule = EDGE(rule="published")
@@ -350,6 +352,7 @@ def test_independent_samples(name):
         assert not flags(found)
 
 
+@pytest.mark.slow
 def test_known_truth_of_a_label():
     draw, truth = labelled()
     label, y = draw(np.random.default_rng(0))
@@ -386,6 +389,7 @@ def test_the_published_rule_at_a_known_truth():
 # --- Cautions ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_six_columns_are_starved():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(100_000, 5)).astype(np.float32)
@@ -416,6 +420,7 @@ def test_exact_discrete_columns_are_not_starved():
     assert_near(found.value, special.entr([share, 1 - share]).sum(), atol=0.01)
 
 
+@pytest.mark.slow
 def test_one_variable_a_function_of_the_other():
     x, _ = samples("normal", n=MANY)
     found = EDGE()(x, x**3)
@@ -486,6 +491,7 @@ def test_batches(rule, transform):
         assert_equal_estimates(jax.tree.map(lambda leaf, i=i: leaf[i], found), jax.jit(estimator)(*pair))
 
 
+@pytest.mark.slow
 def test_batches_of_batches():
     pairs = [samples(kind) for kind in KINDS[:4]]
     x, y = (np.stack(columns).reshape(2, 2, N) for columns in zip(*pairs, strict=True))
@@ -493,6 +499,7 @@ def test_batches_of_batches():
     assert_near(found.ravel(), [estimate(*pair).value for pair in pairs])
 
 
+@pytest.mark.slow
 def test_a_shared_variable_is_not_mapped():
     x, y = samples("normal")
     label = np.stack([y > 0, y > 1, x > 0]).astype(np.int32)
@@ -544,6 +551,7 @@ def test_a_constant_is_no_information(rule):
     assert "constant" not in flags(EDGE(rule=rule)(x, y))
 
 
+@pytest.mark.slow
 def test_a_constant_column_beside_another_changes_nothing():
     x, y = samples("ties")
     one = np.stack([x, np.zeros_like(x)], axis=1)
@@ -706,6 +714,7 @@ def test_a_stream_from_a_part():
     assert found.value.dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_streams_add_up_and_are_pure():
     x, y = samples("normal")
     stream = EDGE().stream(x, y)
@@ -727,6 +736,7 @@ def test_streams_of_replicas():
         assert_equal_estimates(jax.tree.map(lambda leaf, i=i: leaf[i], found), counted(stream, (x[i], y[i])))
 
 
+@pytest.mark.slow
 def test_a_stream_in_double_precision():
     x, y = (column.astype(np.float64) for column in samples("normal"))
     with jax.enable_x64(True):
@@ -752,6 +762,7 @@ def test_a_stream_of_more_columns_than_bits_is_hashed():
     assert abs(counted(EDGE().stream(x, y, bits=2), (x, y)).value - EDGE()(x, y).value) > 0.01
 
 
+@pytest.mark.slow
 def test_fewer_bits_are_fewer_bins():
     x, y = samples("normal", n=2000)
     found = counted(EDGE().stream(x, y, bits=6), (x, y))

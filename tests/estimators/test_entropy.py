@@ -138,6 +138,7 @@ def nsb_entropy(counts, size):
     return entropy(np.pad(counts, (0, 100 - len(counts))), "nsb", alphabet=size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 4, 1000, 10**6, 10**12])
 def test_nsb_of_one_sample_is_half_the_largest_entropy(size):
     """One sample says nothing about beta, and the prior mean of a flat prior on 0 .. ln K is ln K / 2."""
@@ -177,12 +178,14 @@ def test_nsb_is_what_another_implementation_publishes():
     np.testing.assert_allclose(nsb_entropy(counts, len(counts)), 2.623634344902917, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_nsb_of_many_samples_is_miller_madow():
     """For n >> K a prior with beta of about 1 leaves little but the (K - 1) / 2n of every plug-in."""
     counts = np.random.default_rng(0).multinomial(10**7, np.random.default_rng(1).dirichlet(np.ones(50)))
     assert abs(entropy(counts, "nsb") - entropy(counts, "miller-madow")) < 0.2 * 49 / (2 * 10**7)
 
 
+@pytest.mark.slow
 def test_nsb_has_a_sharp_posterior_too():
     """Thousands of different counts: the posterior of ln beta is 0.02 wide and far from the search's ends."""
     p = np.random.default_rng(0).dirichlet(np.full(4000, 0.7))
@@ -190,6 +193,7 @@ def test_nsb_has_a_sharp_posterior_too():
     assert abs(entropy(counts, "nsb") - -(p * np.log(p)).sum()) < 1e-3
 
 
+@pytest.mark.slow
 def test_nsb_is_unbiased_over_its_prior():
     """A posterior mean's errors average to zero if the truth is drawn from the prior; the plug-in's do not."""
     rng = np.random.default_rng(0)
@@ -211,6 +215,7 @@ def test_nsb_is_unbiased_over_its_prior():
 # --- What holds whatever the numbers -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correction", QUICK)
 def test_order_and_padding_are_nothing(correction):
     counts = np.array(COUNTS["skew"])

@@ -65,6 +65,7 @@ def test_advice_is_of_what_is_set():
     assert KSG()(np.ones(50), normal(50)[0]).advice() == [ADVICE["constant"]]
 
 
+@pytest.mark.slow
 def test_every_caution_has_its_advice():
     """A truth value among the diagnostics that nobody explains would be of no use."""
     x, y = normal()

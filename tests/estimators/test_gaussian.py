@@ -87,6 +87,7 @@ def test_a_batch_of_covariances():
     np.testing.assert_allclose(jax.vmap(gaussian_information)(*parts), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("x64", [False, True])
 def test_columns_that_repeat_others_add_nothing(x64):
     rng = np.random.default_rng(0)
@@ -297,6 +298,7 @@ def test_heavy_tails_are_nothing_to_ranks():
     assert abs(Gaussian()(*warped).value - truth) > 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", BOTH, ids=name)
 def test_jit_vmap_and_map(estimator):
     xs, ys = samples(40, 2, 3, size=(3,))
@@ -312,6 +314,7 @@ def test_jit_vmap_and_map(estimator):
     assert eager[1].value == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", BOTH, ids=name)
 def test_precision_is_kept(estimator):
     x, y = samples(100, 2, 2)

@@ -84,6 +84,7 @@ def test_single_precision(units, bound):
         assert 0.03 < expected[1] < expected[0] - 0.1 < np.log(N) - 0.15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("units", "block"), [(UNITS, 24), (WIDE_UNITS, 24), (WIDE_UNITS, 512)])
 def test_double_precision_to_the_last_digits(units, block):
     t, (y, soft) = activations(units=units, dtype=np.float64), labels(dtype=np.float64)
@@ -95,6 +96,7 @@ def test_double_precision_to_the_last_digits(units, block):
         assert_near(found, kernel_bounds(t, form, noise), 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2, 61])
 def test_any_number_of_samples(n):
     t, (y, soft) = activations(n, 2), labels(n)
@@ -231,6 +233,7 @@ def test_the_noise_of_a_layer_is_relative_to_its_spread():
     assert_near((found.diagnostics["complexity"], found.value), kernel_bounds(t, y, noise))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("units", [UNITS, WIDE_UNITS])
 def test_the_likelihood_s_variance(units):
     t, (y, _) = 3 * activations(units=units, dtype=np.float64), labels()
@@ -262,6 +265,7 @@ def test_distant_samples():
     np.testing.assert_allclose(variance_of(t, 512), likelihood_variance(t), rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("units", [UNITS, WIDE_UNITS])
 def test_copies_do_not_shrink_the_likelihood_s_variance(units):
     t = activations(N // 2, units)
@@ -271,6 +275,7 @@ def test_copies_do_not_shrink_the_likelihood_s_variance(units):
     np.testing.assert_allclose(variance_of(twice, 512), expected, rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variance", ["layer", "likelihood"])
 @pytest.mark.parametrize("scale", [1e-30, 1e-3, 1e18])
 def test_chosen_noise_makes_the_unit_of_measurement_nothing(variance, scale):
@@ -317,6 +322,7 @@ def test_labels_may_be_truth_values():
 # --- Transformations and types -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_jit_equals_eager():
     t, (y, soft) = activations(), labels()
     for form in (y, soft):
@@ -347,6 +353,7 @@ def test_map_equals_a_loop():
         assert_near(np.transpose(found), expected, 1e-6)
 
 
+@pytest.mark.slow
 def test_anything_may_be_mapped():
     t, y, soft = many()
     noises = np.array([0.01, 0.1, 1.0], np.float32)
@@ -399,6 +406,7 @@ def test_half_precision_is_computed_in_single():
     assert_near(found, kernel_bounds(t, y, NOISE), 2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("units", "soft"), [(2, False), (2, True), (WIDE_UNITS, False)])
 def test_memory_grows_with_n_alone(units, soft):
     """Neither the estimate nor its gradient holds n x n numbers, on a CPU or with an accelerator's form."""
@@ -473,6 +481,7 @@ def test_gradients_in_single_precision_are_those_in_double():
         assert_near(one, other, 1e-5 * np.abs(other).max())
 
 
+@pytest.mark.slow
 def test_gradients_under_vmap_are_those_of_a_loop():
     t, y, _ = many()
     together = jax.jit(jax.vmap(jax.grad(loss, argnums=(0, 1)), in_axes=(0, None, 0)))(t, np.float32(NOISE), y)
@@ -720,6 +729,7 @@ def test_another_noise_compiles_nothing():
     assert layer._cache_size() == programs
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unchecked")
 def test_it_is_measured_inside_training():
     """Replicas are shared out and mapped, snapshots scanned and conditional: the numbers are the reference's."""

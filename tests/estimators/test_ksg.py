@@ -80,6 +80,7 @@ def test_the_papers_formulae(variant, engine):
         assert abs(found[0]) > 0.03, kind
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [(1, 1), (2, 3)])
 def test_the_papers_formulae_in_other_shapes(columns):
     """No marginal or both of one column; the shape (n,) is that of one."""
@@ -102,6 +103,7 @@ def test_the_papers_formulae_in_single_precision(variant, engine):
         np.testing.assert_allclose(found, expected, rtol=3e-7, atol=3e-7, err_msg=kind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["brute", "tree"])
 def test_labels(engine):
     """Labels of one row, of fewer than k and of many; x may be the labels."""
@@ -243,6 +245,7 @@ def test_the_accelerators_form_of_a_batch(labels):
     np.testing.assert_allclose(found, [formula(*a) for a in zip(x, y, strict=True)], rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_engines_give_the_same_estimate_of_a_large_sample():
     """Large enough for the tree to be chosen."""
     x, y, truth = correlated(0.75, 2000)
@@ -307,6 +310,7 @@ def test_constant_labels_say_nothing():
         assert found.diagnostics["constant"]
 
 
+@pytest.mark.slow
 def test_the_fewest_samples():
     """n = k + 1: every other row is a neighbour."""
     x, y = (a.astype(np.float32) for a in samples("normal", n=4))
@@ -346,6 +350,7 @@ def test_labels_that_all_differ_are_nan_inside_jit():
     assert np.isnan(jitted(x, np.arange(N)).value).all()
 
 
+@pytest.mark.slow
 def test_one_k_gives_scalars():
     x, y = samples("mixed")
     several = measure(x, y)

@@ -57,6 +57,7 @@ def test_the_papers_formulae(alpha):
         assert found.std_error is None
 
 
+@pytest.mark.slow
 def test_alignment():
     """To the kernel of the labels, whichever of x and y they are; a number in its place gives the same."""
     x, _ = samples((3, 1))
@@ -199,6 +200,7 @@ def test_a_number_as_bandwidth_has_a_gradient():
     assert found == pytest.approx((steps[0] - steps[1]) / 2e-5, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_constant_samples_have_a_finite_gradient():
     y = samples()[1]
     for bandwidth in ("silverman", 1.0):
@@ -218,6 +220,7 @@ def test_what_changes_nothing():
         assert value(one, other) == pytest.approx(found, abs=1e-8)
 
 
+@pytest.mark.slow
 def test_dependence_is_more_than_independence():
     x, y = samples((1, 1), 200)
     rows = np.random.default_rng(1).permutation(200)
@@ -226,6 +229,7 @@ def test_dependence_is_more_than_independence():
         assert 0 < value(x, y[rows], alpha=alpha) < 0.6
 
 
+@pytest.mark.slow
 def test_jit_vmap_map_and_a_plain_call_agree():
     x, y = (np.stack([samples(seed=s)[i] for s in range(2)]).astype(np.float32) for i in range(2))
     est = MatrixRenyi()
@@ -264,6 +268,7 @@ def test_inside_jit_nan_is_nan():
     assert np.isnan(found.value)
 
 
+@pytest.mark.slow
 def test_diagnostics_and_precision():
     found = MatrixRenyi()(*samples((1, 1)))
     assert {name for name, a in found.diagnostics.items() if a.dtype == bool} == set(TRUTHS)

@@ -136,6 +136,7 @@ def test_a_hundred_by_a_hundred_cells_and_a_thousand_samples(hundred, correction
     assert found.diagnostics["undersampled"].all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correction", QUICK)
 def test_many_samples_find_the_truth(correction):
     rng = np.random.default_rng(1)
@@ -193,6 +194,7 @@ def test_symbols_that_differ_above_32_bits():
     assert not jax.config.jax_enable_x64
 
 
+@pytest.mark.slow
 def test_rows_are_symbols():
     x, y = dependent()
     columns = np.stack([x // 3, np.full(N, 9), x % 3], axis=1)
@@ -267,6 +269,7 @@ def test_a_constant_carries_no_information(correction):
     assert not PlugIn(correction)(x, y).diagnostics["constant"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correction", QUICK)
 def test_two_samples(correction):
     found = PlugIn(correction)(np.array([0, 1]), np.array([5, 9]))
@@ -298,6 +301,7 @@ def test_diagnostics():
     assert any("fewer samples than occupied cells" in line for line in PlugIn().table([[1, 1], [1, 1]]).advice())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correction", QUICK)
 def test_few_samples_a_cell_are_said(correction):
     """Five are enough for the corrections, eight for none, twenty for shrinkage."""
@@ -310,6 +314,7 @@ def test_few_samples_a_cell_are_said(correction):
 # --- Bad input ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correction", QUICK)
 def test_what_is_no_table_is_nan_inside_a_transformation(correction):
     tables = jnp.array([[[2, 1], [0, 3]], [[2, -1], [0, 3]], [[0, 0], [0, 0]]])
@@ -318,6 +323,7 @@ def test_what_is_no_table_is_nan_inside_a_transformation(correction):
     np.testing.assert_array_equal(found.diagnostics["non_finite"], [False, True, True])
 
 
+@pytest.mark.slow
 def test_too_small_an_alphabet():
     x, y = dependent()
     estimator = PlugIn("shrinkage", (2, 4))

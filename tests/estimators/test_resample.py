@@ -91,6 +91,7 @@ def test_several_values_have_an_error_each():
     np.testing.assert_allclose(found.std_error[0], jackknife(KSG(), x, y, groups=5).std_error, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_labels_and_rows_of_symbols():
     x = np.random.default_rng(0).integers(0, 3, (300, 2))
     found = jackknife(PlugIn(), x, x[:, 0])
@@ -108,6 +109,7 @@ def test_a_permutation_test_counts():
     np.testing.assert_allclose(found.null[:2], [Gaussian()(x, y[order]).value for order in orders], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_p_values_of_independent_samples_are_uniform():
     values = [
         float(permutation_test(Gaussian(), normal(40, s)[0], normal(40, s + 999)[0], jax.random.key(s), n=19).p_value)
@@ -117,6 +119,7 @@ def test_p_values_of_independent_samples_are_uniform():
     assert abs(np.mean(values) - 0.525) < 4 * 0.29 / np.sqrt(200)
 
 
+@pytest.mark.slow
 def test_equal_tables_are_ties_whatever_the_rounding():
     """All re-orderings of one odd sample give one of two tables: p is 1, not what rounding makes of it."""
     x, y = np.arange(50) == 7, np.arange(50) == 9
@@ -124,6 +127,7 @@ def test_equal_tables_are_ties_whatever_the_rounding():
     assert float(found.p_value) == 1
 
 
+@pytest.mark.slow
 def test_a_function_is_never_reached_by_a_shuffle():
     x, _ = normal(200)
     assert float(permutation_test(KSG(), x, x, KEY, n=99).p_value) == pytest.approx(0.01)

@@ -103,6 +103,7 @@ def test_the_papers_formulae():
     assert found.value == pytest.approx(reference.weighted_kl(x.astype(float), y.astype(float), K), abs=3e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("columns", "k", "engine"), [((2, 3), K, "brute"), ((1, 1), 3, "tree"), ((4, 1), 10, "auto"), ((4, 4), 30, "tree")]
 )
@@ -256,6 +257,7 @@ def test_diagnostics_and_precision():
     assert measure(jnp.asarray(x, jnp.float16), jnp.asarray(y, jnp.float16)).value.dtype == jnp.float16
 
 
+@pytest.mark.slow
 def test_the_fewest_samples():
     x, y, _ = sparse((1, 1), 8, pairs=1)
     found = WeightedKL(k=3)(x[:, 0], y[:, 0])

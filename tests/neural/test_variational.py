@@ -20,7 +20,9 @@ CRITICS = [InfoNCE(**SMALL), NWJ(**SMALL), DonskerVaradhan(**SMALL), SMILE(**SMA
 ALL = [*CRITICS, DifferenceOfEntropies(**SMALL)]
 KEY = jax.random.key(0)
 both = pytest.mark.parametrize("estimator", [ALL[0], ALL[-1]], ids=["InfoNCE", "DifferenceOfEntropies"])
-every = pytest.mark.parametrize("estimator", ALL, ids=lambda e: type(e).__name__)
+# The others are the same but for the bound, which has tests of its own.
+QUICK = [e if e in (ALL[0], ALL[-1]) else pytest.param(e, marks=pytest.mark.slow) for e in ALL]
+every = pytest.mark.parametrize("estimator", QUICK, ids=lambda e: type(e).__name__)
 
 
 def normals(n=N, information=1.0, d=2, seed=0, size=()):
@@ -76,6 +78,7 @@ def test_independence(estimator):
     assert abs(values.mean()) < 0.03
 
 
+@pytest.mark.slow
 @both
 def test_labels(estimator):
     x, labels, truth = mixture()
@@ -121,6 +124,7 @@ def test_the_concatenated_critic():
     assert abs(one.value - found(ALL[0]).value) > 1e-4
 
 
+@pytest.mark.slow
 def test_saturation():
     """Five nats among 75 test samples: at most ln 75, and said so."""
     x, y = normals(information=6.0)
@@ -146,6 +150,7 @@ def test_no_ceiling_for_a_difference_of_entropies():
 # --- What is held out --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every
 def test_neither_training_nor_stopping_sees_the_test_samples(estimator):
     x, y = normals()
@@ -165,6 +170,7 @@ def test_neither_training_nor_stopping_sees_the_test_samples(estimator):
     assert seen(train) == (True, True)
 
 
+@pytest.mark.slow
 def test_the_order_of_samples_is_only_another_split():
     x, y = normals()
     rows = np.random.default_rng(1).permutation(N)
@@ -194,6 +200,7 @@ def test_exchange():
 # --- Transformations ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @both
 def test_jit_vmap_and_map(estimator):
     xs, ys = normals(size=(3,))
@@ -256,6 +263,7 @@ def test_lanes_in_turn_are_lanes_together():
     assert one["b"].shape == (3, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", [ALL[2], ALL[-1]], ids=["DonskerVaradhan", "DifferenceOfEntropies"])
 def test_precision_is_kept(estimator):
     x, y = normals()
@@ -313,6 +321,7 @@ def test_constants_and_copies(estimator):
     assert np.isfinite(estimator(x, y, KEY).value)
 
 
+@pytest.mark.slow
 @both
 def test_as_few_samples_as_can_be(estimator, unchecked):
     x, y = normals(20)
@@ -323,6 +332,7 @@ def test_as_few_samples_as_can_be(estimator, unchecked):
         estimator(x[:19], y[:19], KEY)
 
 
+@pytest.mark.slow
 @every
 def test_divergence_keeps_the_best(estimator):
     x, y = normals()
@@ -344,6 +354,7 @@ def test_unfinished():
     assert other.diagnostics["best_step"] < 100
 
 
+@pytest.mark.slow
 @both
 def test_inside_a_transformation_nothing_is_wrong(estimator):
     x, y = normals()
