@@ -72,7 +72,7 @@ def test_an_erased_input(method):
     e = 0.25
     joint = reference.binary_erasure(e)
     check(solve(joint, 0.99, method=method), joint)
-    assert solve(joint, 0.99, method=method).complexity == 0
+    assert solve(joint, 0.99, method=method).complexity < 1e-15  # nothing but rounding
     found = solve(joint, 30.0, method=method)
     check(found, joint)
     np.testing.assert_allclose(found.relevance, (1 - e) * np.log(2), atol=1e-6)
