@@ -166,14 +166,14 @@ def estimate(
     from ibjax.estimators import mutual_information, parse, permutation_test
 
     of_x, of_y = _read_samples(file, (x, y))
-    key = jax.random.key(seed)
-    found = mutual_information(of_x, of_y, method, units=units, error=None if error == "none" else error, key=key)
+    key, estimator = jax.random.key(seed), parse(method)
+    found = mutual_information(of_x, of_y, estimator, units=units, error=None if error == "none" else error, key=key)
     console = Console(highlight=False)
     bar = "" if found.std_error is None else f" ± {float(found.std_error):.4f}"
     console.print(f"I({x};{y}) = [bold]{float(found.value):.4f}[/]{bar} {units}")
     console.print(f"{method}, {len(of_x)} samples, {of_x[0].size} + {of_y[0].size} columns")
     if permutations:
-        test = permutation_test(parse(method), of_x, of_y, key, n=permutations)
+        test = permutation_test(estimator, of_x, of_y, key, n=permutations)
         console.print(f"p = {float(test.p_value):.4g} of independence, by {permutations} re-orderings of {y}")
     for text in found.advice():
         console.print(f"caution: {escape(text)}")

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Integer
 from ibjax.errors import InputError, choose
 from ibjax.estimators import cells
 from ibjax.estimators.base import LayerInformation, MIEstimate, Span
-from ibjax.estimators.samples import as_given, concrete, is_count, is_discrete, same_length
+from ibjax.estimators.samples import as_given, as_layer_labels, concrete, is_count, is_discrete, same_length
 
 RULES = ("uniform", "width", "quantile", "bits", "idnns")
 RANGES = ("fixed", "neuron", "layer", "run")
@@ -153,7 +153,7 @@ class Binning:
             raise InputError("range='run' needs the span of the whole run: keep the parameters and measure afterwards")
         with jax.enable_x64(True):
             indices, sizes = self._indices(t, span)
-            found = cells.information(indices, jnp.asarray(labels), sizes=sizes, classes=classes)
+            found = cells.information(indices, as_layer_labels(labels), sizes=sizes, classes=classes)
             finite = jnp.isfinite(t).all()
             return LayerInformation(*(jnp.where(finite, v, jnp.nan).astype(t.dtype) for v in found))
 
@@ -205,7 +205,7 @@ def _estimate(estimator: Binning, x: Array, y: Array) -> MIEstimate:
             "constant": constant,
             "undersampled": n < SAMPLES_PER_CELL * found.occupied,
             "cells": found.occupied.astype(jnp.int32),
-            "bias": ((found.occupied - found.occupied_x - found.occupied_y + 1) / (2 * n)).astype(dtype),
+            "bias": ((found.occupied - found.occupied_x - found.occupied_y + 1.0) / (2 * n)).astype(dtype),
         }
         if estimator.rule == "uniform" and estimator.range == "fixed" and columns:
             inside = [((a >= estimator.low) & (a <= estimator.high)).mean() for a in columns]

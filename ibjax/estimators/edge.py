@@ -16,7 +16,7 @@ from ibjax.estimators import cells
 from ibjax.estimators.base import LayerInformation, MIEstimate, Span
 from ibjax.estimators.edge_rank import TABLE_BITS, as_estimate, rank, rank_layer
 from ibjax.estimators.edge_stream import EDGEStream, stream_of
-from ibjax.estimators.samples import as_variable, concrete, is_count, same_length
+from ibjax.estimators.samples import as_layer_labels, as_variable, concrete, is_count, same_length
 
 EDGE_RULES = ("rank", "published", "code")
 LOWEST_LOCAL = 0.001
@@ -165,7 +165,7 @@ class EDGE:
     ) -> LayerInformation:
         """Return I(X;T) and I(T;Y) in nats of activations ``t``; see `ibjax.estimators.LayerEstimator`."""
         del classes, span
-        return _layer(self, *jax.lax.stop_gradient((t, jnp.asarray(labels))))
+        return _layer(self, *jax.lax.stop_gradient((t, as_layer_labels(labels))))
 
     def stream(self, x: Any, y: Any, *, n: int | None = None, bits: int = TABLE_BITS) -> EDGEStream:
         """Return this estimator for samples that arrive in parts, its cells fixed by a pilot sample.

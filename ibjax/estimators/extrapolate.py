@@ -74,18 +74,22 @@ def _extrapolate(est: Estimator, x: Array, y: Array, key: Array) -> MIEstimate:
     order = jax.random.permutation(key, x.shape[0])
     found = est(x, y, key)
 
-    def means(rows: Array) -> Array:
-        """The mean estimate of each number of parts."""
-        each = []
-        for parts in PARTS:
+    def means(whole: Array, rows: Array) -> Array:
+        """The mean estimate of each number of parts, that of one part being known."""
+        each = [whole]
+        for parts in PARTS[1:]:
             size = rows.shape[0] // parts
             split = rows[: parts * size].reshape(parts, size)
             values = jax.lax.map(lambda part: est(x[part], y[part], key).value, split, batch_size=at_once(size))
             each.append(values.mean(axis=0))
         return jnp.stack(each)
 
-    at_n = means(order)
-    deleted = jax.lax.map(lambda kept: means(order[kept]), all_but_one_group(x.shape[0], GROUPS))
+    def without(kept: Array) -> Array:
+        rows = order[kept]
+        return means(est(x[rows], y[rows], key).value, rows)
+
+    at_n = means(found.value, order)
+    deleted = jax.lax.map(without, all_but_one_group(x.shape[0], GROUPS))
     line, parabola = (jnp.asarray(_weights(degree), at_n.dtype) for degree in (1, 2))
     value = jnp.tensordot(line, at_n, 1)
     replicates = jnp.tensordot(deleted, line, ((1,), (0,)))

@@ -13,7 +13,7 @@ from ibjax.errors import InputError, choose
 from ibjax.estimators.bandwidth import likelihood_variance
 from ibjax.estimators.base import LayerInformation, MIEstimate, Span
 from ibjax.estimators.pairs import by_rows, centred, decay, reduce_pairs, squared_distances
-from ibjax.estimators.samples import as_labels, as_samples, concrete, is_count, is_discrete, same_length
+from ibjax.estimators.samples import as_labels, as_layer_labels, as_samples, concrete, is_count, same_length
 
 BOUNDS = ("upper", "lower")
 VARIANCES = ("absolute", "layer", "likelihood")
@@ -139,9 +139,7 @@ class KernelBounds:
         span: Span | None = None,
     ) -> LayerInformation:
         """Return I(X;T) and I(T;Y) in nats of activations ``t``; see `ibjax.estimators.LayerEstimator`."""
-        t, labels = jnp.asarray(t), jnp.asarray(labels)
-        if labels.ndim == 1 and not is_discrete(labels):
-            raise InputError(f"labels must be integers or rows p(y|x), got {labels.dtype} of shape {labels.shape}")
+        t, labels = jnp.asarray(t), as_layer_labels(labels)
         found = _measure(self, t, labels)
         return LayerInformation(found.complexity.astype(t.dtype), found.relevance.astype(t.dtype))
 

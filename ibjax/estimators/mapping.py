@@ -1,5 +1,6 @@
 """Many estimates in one call, in bounded memory."""
 
+import functools
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ MEMORY = 2**30
 """Bytes that the estimates in progress may take."""
 
 
-def map(est: Estimator, xs: Any, ys: Any, key: Array | None = None, *, memory: int = MEMORY) -> MIEstimate:  # noqa: A001
+def map(est: Estimator, xs: Any, ys: Any, key: Array | None = None, *, memory: int = MEMORY) -> MIEstimate:  # noqa: A001 - as in __init__
     """Estimate the information of every pair of sample sets, all in one compiled program.
 
     As many pairs as ``memory`` allows are estimated side by side (estimators that are wide by themselves, such as `KSG`
@@ -48,16 +49,22 @@ def map(est: Estimator, xs: Any, ys: Any, key: Array | None = None, *, memory: i
         raise InputError(f"memory must be a positive number of bytes, got {memory}: {MEMORY} is the default")
     keys = None if key is None else jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(xs.shape[0]))
     pairs = xs, ys, keys
-
-    def one(pair: Any) -> MIEstimate:
-        return est(*pair)
-
     # What the compiler says is of one pair.
     single = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), pairs)
-    analysis = jax.jit(one).lower(single).compile().memory_analysis()
+    analysis = _one.lower(est, single).compile().memory_analysis()
     each = analysis.temp_size_in_bytes + analysis.output_size_in_bytes if analysis else memory
-    at_once = int(min(xs.shape[0], max(1, memory // max(1, each))))
-    return jax.jit(lambda pairs: jax.lax.map(one, pairs, batch_size=at_once))(pairs)
+    return _each(est, pairs, int(min(xs.shape[0], max(1, memory // max(1, each)))))
+
+
+# Functions of the module, so that a second call with the same shapes compiles nothing.
+@jax.jit
+def _one(est: Estimator, pair: tuple[Array, Array, Array | None]) -> MIEstimate:
+    return est(*pair)
+
+
+@functools.partial(jax.jit, static_argnames="at_once")
+def _each(est: Estimator, pairs: tuple[Array, Array, Array | None], at_once: int) -> MIEstimate:
+    return jax.lax.map(lambda pair: est(*pair), pairs, batch_size=at_once)
 
 
 def _batch(name: str, a: Any) -> Array:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Integer
 from ibjax.errors import InputError, choose
 from ibjax.estimators.base import LayerInformation, MIEstimate, Span
 from ibjax.estimators.pairs import centred, squared_distances
-from ibjax.estimators.samples import as_variable, concrete, is_count, is_discrete, same_length
+from ibjax.estimators.samples import as_layer_labels, as_variable, concrete, is_count, same_length
 
 BANDWIDTHS = ("silverman", "alignment")
 GRID = tuple(np.geomspace(0.1, 10, 75).tolist())
@@ -157,9 +157,7 @@ class MatrixRenyi:
     ) -> LayerInformation:
         """Return I(X;T) = S(T) and I(T;Y) in nats of activations; see `ibjax.estimators.LayerEstimator`."""
         del classes, span
-        t, labels = jnp.asarray(t), jnp.asarray(labels)
-        if labels.ndim == 1 and not is_discrete(labels):
-            raise InputError(f"labels must be integers or rows p(y|x), got {labels.dtype} of shape {labels.shape}")
+        t, labels = jnp.asarray(t), as_layer_labels(labels)
         settings = self.checked()
         settings._check_number("the layer", t.shape[0])
         return _layer(settings, t, labels)

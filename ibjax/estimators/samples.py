@@ -2,17 +2,12 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer
 
 from ibjax.errors import InputError
-
-
-def concrete(a: Any) -> bool:
-    """Whether an array has values now, rather than inside a transformation."""
-    return not isinstance(a, jax.core.Tracer)
+from ibjax.information.checks import concrete
 
 
 def as_samples(name: str, a: Any, *, at_least: int = 2) -> Float[Array, "n columns"]:
@@ -87,6 +82,18 @@ def as_labels(name: str, a: Any, *, at_least: int = 1) -> Integer[Array, " n"]:
         raise InputError(f"{name} must have shape (n,) with n >= {at_least}, got {a.shape}")
     a = jnp.asarray(_codes(a))
     return a.astype(jnp.int32) if a.dtype == bool else a
+
+
+def as_layer_labels(labels: Any) -> Array:
+    """Return what a layer's relevance is measured by: integer labels (n,) or rows p(y|x).
+
+    Raises:
+        InputError: real numbers of shape (n,), which are neither.
+    """
+    labels = jnp.asarray(labels)
+    if labels.ndim == 1 and not is_discrete(labels):
+        raise InputError(f"labels must be integers or rows p(y|x), got {labels.dtype} of shape {labels.shape}")
+    return labels
 
 
 def as_variable(name: str, a: Any, *, at_least: int = 2) -> Float[Array, "n columns"] | Integer[Array, " n"]:

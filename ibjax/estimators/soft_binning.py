@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ibjax.errors import InputError, choose
+from ibjax.estimators import cells
 from ibjax.estimators.base import MIEstimate
 from ibjax.estimators.binning import SAMPLES_PER_CELL
 from ibjax.estimators.samples import as_variable, concrete, is_count, is_discrete, same_length
@@ -124,7 +125,7 @@ def _estimate(estimator: SoftBinning, x: Array, y: Array) -> MIEstimate:
     a = _memberships(estimator, x)
     if is_discrete(y):
         # A row of the table for each of at most n labels.
-        table = jax.ops.segment_sum(a, _ranks(y), num_segments=len(y)) / len(y)
+        table = jax.ops.segment_sum(a, cells.rank(y), num_segments=len(y)) / len(y)
         spread = jnp.zeros((), dtype)
     else:
         b = _memberships(estimator, y)
@@ -163,14 +164,6 @@ def _memberships(estimator: SoftBinning, x: Float[Array, " n"]) -> Float[Array, 
     # Squared distances less that to the nearest bin, which softmax does not see: no digits are lost far outside.
     beyond, step = (place - nearest)[:, None], centres - nearest[:, None]
     return jax.nn.softmax((beyond * step - step**2 / 2) / jnp.asarray(estimator.softness, x.dtype) ** 2)
-
-
-def _ranks(labels: Array) -> Array:
-    """Labels as 0 .. number of different ones - 1."""
-    order = jnp.argsort(labels)
-    ordered = labels[order]
-    rank = jnp.cumsum(jnp.concatenate([jnp.zeros(1, bool), ordered[1:] != ordered[:-1]]))
-    return jnp.zeros_like(rank).at[order].set(rank)
 
 
 def _p_log(p: Array, q: Array) -> Array:

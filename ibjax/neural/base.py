@@ -1,5 +1,6 @@
 """What the variational estimators have in common: settings, checks, and the way from samples to an estimate."""
 
+import abc
 import dataclasses
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ class Measured(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Variational:
+class Variational(abc.ABC):
     """Settings of training, and the call, of every estimator that trains a network; see `InfoNCE` for their meaning."""
 
     hidden: tuple[int, ...] = dataclasses.field(default=(64, 64), metadata={"static": True})
@@ -65,9 +66,9 @@ class Variational:
         x, y = as_pair(x, y, self.classes)
         return _estimate(self, x, y, as_key(key))
 
+    @abc.abstractmethod
     def _measure(self, parts: Split, labels: tuple[bool, bool], key: Array) -> Measured:
         """Train on the first two parts and measure the third."""
-        raise NotImplementedError
 
     def _fit(self, objective: Objective, parts: Split, key: Array) -> Fitted:
         return fit(

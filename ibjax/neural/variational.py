@@ -1,8 +1,9 @@
 """Variational estimators that train a critic: InfoNCE, NWJ, DonskerVaradhan and SMILE."""
 
+import abc
 import dataclasses
 import functools
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,8 +32,6 @@ class CriticBound(Variational):
     embedding: int = dataclasses.field(default=32, metadata={"static": True})
     evaluation_batch: int = dataclasses.field(default=2048, metadata={"static": True})
 
-    memory: ClassVar[Any] = ()
-
     def checked(self) -> "CriticBound":
         """Return self if its settings make sense, else raise `InputError`."""
         super().checked()
@@ -41,9 +40,9 @@ class CriticBound(Variational):
         count("evaluation_batch", self.evaluation_batch, 2)
         return self
 
+    @abc.abstractmethod
     def bound(self, scores: bounds.Scores, weights: bounds.Weights | None = None) -> Array:
         """The bound of scores of all pairs, in nats; see `ibjax.neural.bounds`."""
-        raise NotImplementedError
 
     def loss(self, scores: bounds.Scores, memory: Any) -> tuple[Array, Any]:
         """What training minimises on the scores of a batch, and what the loss carries to the next."""

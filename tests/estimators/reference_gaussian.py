@@ -6,13 +6,19 @@ from scipy import special, stats
 
 def information(cov, dx):
     """I of the first dx columns and the others."""
-    log_det = lambda a: np.linalg.slogdet(a)[1]  # noqa: E731
+
+    def log_det(a):
+        return np.linalg.slogdet(a)[1]
+
     return (log_det(cov[:dx, :dx]) + log_det(cov[dx:, dx:]) - log_det(cov)) / 2
 
 
 def bias(n, dx, dy):
     """Of the estimate from n samples: what E ln|S| adds to ln|cov|, dimension by dimension."""
-    psi = lambda d: sum(special.digamma((n - i) / 2) for i in range(1, d + 1))  # noqa: E731
+
+    def psi(d):
+        return sum(special.digamma((n - i) / 2) for i in range(1, d + 1))
+
     return (psi(dx) + psi(dy) - psi(dx + dy)) / 2
 
 

@@ -267,7 +267,10 @@ def mixture():
 
     grid = np.linspace(-6, 6, 1201)
     x, y = grid[:, None], grid[None, :]
-    ridge = lambda sign: np.exp(-(x**2 - 1.8 * sign * x * y + y**2) / (2 * 0.19)) / (2 * np.pi * math.sqrt(0.19))  # noqa: E731
+
+    def ridge(sign):
+        return np.exp(-(x**2 - 1.8 * sign * x * y + y**2) / (2 * 0.19)) / (2 * np.pi * math.sqrt(0.19))
+
     density = (ridge(1) + ridge(-1)) / 2
     step = grid[1] - grid[0]
     outer = density.sum(axis=1, keepdims=True) * density.sum(axis=0, keepdims=True) * step**2

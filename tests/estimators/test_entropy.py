@@ -200,7 +200,10 @@ def test_nsb_is_unbiased_over_its_prior():
     size, n, draws = 60, 25, 400
     truth, counts = [], []
     for xi in rng.uniform(0, np.log(size), draws):
-        mean_entropy = lambda v, xi=xi: digamma(size * np.exp(v) + 1) - digamma(np.exp(v) + 1) - xi  # noqa: E731
+
+        def mean_entropy(v, xi=xi):
+            return digamma(size * np.exp(v) + 1) - digamma(np.exp(v) + 1) - xi
+
         gamma = rng.gamma(np.exp(optimize.brentq(mean_entropy, -30, 30)), size=size) + 1e-300
         p = gamma / gamma.sum()
         truth.append(-(p * np.log(p)).sum())
@@ -247,7 +250,10 @@ def test_transformations(correction):
     batch = jnp.asarray(np.random.default_rng(0).poisson(1.0, (4, 20)))
     expected = discrete_entropy(batch, correction)
     assert expected.dtype == jnp.float32
-    of = lambda counts: discrete_entropy(counts, correction)  # noqa: E731
+
+    def of(counts):
+        return discrete_entropy(counts, correction)
+
     for found in (jax.jit(of)(batch), jax.vmap(of)(np.asarray(batch, np.int64)), jax.lax.map(of, batch)):
         np.testing.assert_array_equal(found, expected)
     assert not jax.config.jax_enable_x64

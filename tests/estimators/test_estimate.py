@@ -22,6 +22,7 @@ from ibjax.estimators import (
     MIEstimate,
     PlugIn,
     cells,
+    mapping,
     parse,
     parse_layer,
 )
@@ -122,7 +123,7 @@ def test_wrong_names(text, message):
 
 
 def test_layers_are_measured_by_those_that_can():
-    assert set(LAYER_ESTIMATORS) == {"binning", "edge", "kernel"} & set(ESTIMATORS) | set(LAYER_ESTIMATORS)
+    assert set(LAYER_ESTIMATORS) == {"binning", "edge", "kernel", "renyi"} < set(ESTIMATORS)
     for name in LAYER_ESTIMATORS:
         assert isinstance(parse_layer(name), LayerEstimator)
     with pytest.raises(InputError, match="ksg measures samples, not layers: choose from binning"):
@@ -142,6 +143,22 @@ def test_many_pairs_are_a_loop(est, memory):
     found = estimators.map(est, xs, ys, memory=memory)
     expected = [float(est(x, y).value) for x, y in zip(xs, ys, strict=True)]
     np.testing.assert_allclose(found.value, expected, atol=1e-6)
+
+
+def test_a_second_call_compiles_nothing():
+    xs, ys = normal(100, pairs=3)
+    estimators.map(Gaussian(), xs, ys)
+    programs = mapping._each._cache_size(), mapping._one._cache_size()
+    estimators.map(Gaussian(), ys, xs)
+    assert (mapping._each._cache_size(), mapping._one._cache_size()) == programs
+
+
+def test_real_labels_of_a_layer_are_refused(unchecked):
+    """They are neither classes nor rows p(y|x), whichever estimator reads them."""
+    t, y = np.zeros((5, 2), np.float32), np.arange(5.0)
+    for name in LAYER_ESTIMATORS:
+        with pytest.raises(InputError, match="labels must be integers or rows"):
+            parse_layer(name).layer(t, y)
 
 
 def test_pairs_of_labels_and_a_pair_that_is_not_finite():
@@ -182,7 +199,7 @@ def test_pairs_that_do_not_match(shapes, settings, message):
     [
         ({"method": "kgs"}, "did you mean 'ksg'"),
         ({"units": "bit"}, "did you mean 'bits'"),
-        ({"error": "jacknife"}, "choose from jackknife"),
+        ({"error": "jacknife"}, "did you mean 'jackknife'"),
         ({"error": "bootstrap"}, "key is missing"),
         ({"method": "plugin"}, "x must be integers"),
     ],

@@ -62,7 +62,10 @@ def test_two_normals(rho):
 
 def test_dense_normals_have_a_closed_form():
     """Pairs of equal correlation rho: |cov| = (1 - rho)^(d-1) (1 + (d-1) rho)."""
-    log_det = lambda d, rho: (d - 1) * np.log1p(-rho) + np.log1p((d - 1) * rho)  # noqa: E731
+
+    def log_det(d, rho):
+        return (d - 1) * np.log1p(-rho) + np.log1p((d - 1) * rho)
+
     for d in (1, 5, 25):
         cov = reference.covariance("dense", d, d, 0.5)
         expected = log_det(d, 0.5) - log_det(2 * d, 0.5) / 2
@@ -166,7 +169,10 @@ def test_gradients_of_covariances(dx, dy):
 def test_gradients_are_finite_where_columns_repeat():
     cov = jnp.asarray(reference.covariance("random", 3, 2))
     mix = jnp.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 0], [0, 0, 0]])
-    of = lambda mix: gaussian_information(mix @ cov[:3, :3] @ mix.T, mix @ cov[:3, 3:], cov[3:, 3:])  # noqa: E731
+
+    def of(mix):
+        return gaussian_information(mix @ cov[:3, :3] @ mix.T, mix @ cov[:3, 3:], cov[3:, 3:])
+
     assert np.isfinite(jax.jit(jax.grad(of))(mix)).all()
 
 

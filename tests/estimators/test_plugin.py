@@ -95,7 +95,10 @@ def test_values_by_hand():
     table = np.array([[2, 1], [1, 2]])
     plain = 2 * np.log(2) + (4 * np.log(2 / 6) + 2 * np.log(1 / 6)) / 6
     with jax.enable_x64(True):
-        value = lambda correction: float(PlugIn(correction).table(table).value)  # noqa: E731
+
+        def value(correction):
+            return float(PlugIn(correction).table(table).value)
+
         assert value("none") == pytest.approx(plain, abs=1e-14)
         # m_x + m_y - m_xy - 1 = -1 over 2 n = 12.
         assert value("miller-madow") == pytest.approx(plain - 1 / 12, abs=1e-14)

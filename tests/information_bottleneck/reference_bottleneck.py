@@ -21,8 +21,13 @@ def binary_symmetric_solution(p, beta):
     """(I(X;T), I(T;Y)) of Wyner and Ziv's curve at slope 1 / beta (Mrs Gerber's lemma); T is X flipped with q."""
     if beta * (1 - 2 * p) ** 2 <= 1:
         return 0.0, 0.0
-    noise = lambda q: p + q - 2 * p * q  # noqa: E731
-    slope = lambda z: beta * (1 - 2 * p) * np.log(1 / noise(1 / (1 + np.exp(z))) - 1) - z  # noqa: E731
+
+    def noise(q):
+        return p + q - 2 * p * q
+
+    def slope(z):
+        return beta * (1 - 2 * p) * np.log(1 / noise(1 / (1 + np.exp(z))) - 1) - z
+
     q = 1 / (1 + np.exp(brentq(slope, 1e-6, 700, xtol=1e-15, rtol=1e-14)))
     return np.log(2) - binary_entropy(q), np.log(2) - binary_entropy(noise(q))
 

@@ -100,7 +100,10 @@ def test_vmap_jit_and_precision():
     p_x, p = reference.random_table(6, 3)
     log_w, log_s = start(6, 3, 4)
     betas = np.array([0.5, 2.0, 9.0])
-    run = lambda beta: blahut_arimoto(p_x, p, beta, log_w, log_s, steps=40)  # noqa: E731
+
+    def run(beta):
+        return blahut_arimoto(p_x, p, beta, log_w, log_s, steps=40)
+
     with jax.enable_x64(True):
         together = jax.jit(jax.vmap(run))(betas)
         for i, beta in enumerate(betas):

@@ -65,7 +65,10 @@ def test_critics_have_gradients_and_keep_the_precision(critic):
             assert {a.dtype for a in jax.tree.leaves(params)} == {jnp.dtype(dtype)}
             x, y = X.astype(dtype), Y.astype(dtype)
             assert network.apply(params, x, y).dtype == dtype
-            of = lambda params, x=x, y=y, network=network: network.apply(params, x[:21], y).trace()  # noqa: E731
+
+            def of(params, x=x, y=y, network=network):
+                return network.apply(params, x[:21], y).trace()
+
             assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(jax.jit(jax.grad(of))(params))) > 0.1
 
 
