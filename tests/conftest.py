@@ -23,9 +23,18 @@ hypothesis.settings.register_profile("ibjax", deadline=None)
 hypothesis.settings.load_profile("ibjax")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the choice between programs that compile fast and programs that run fast."""
+    parser.addoption("--optimised", action="store_true", help="compile as a user's programs are, which takes longer")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Configure JAX before the first test module is imported."""
     jax.config.update("jax_num_cpu_devices", HOST_DEVICES)
+    if not config.getoption("optimised"):
+        # Most of the time of a run is the compiler's.
+        jax.config.update("jax_disable_most_optimizations", True)
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # as below
     if getattr(config, "cache", None) is None:  # -p no:cacheprovider
         return
     # Each process of a parallel run has its own: JAX does not write a program in one piece.

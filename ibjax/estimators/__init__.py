@@ -14,10 +14,11 @@ from ibjax.estimators.kozachenko import knn_entropy
 from ibjax.estimators.ksg import KSG
 from ibjax.estimators.mapping import map  # noqa: A004 - the verb a user looks for
 from ibjax.estimators.matrix_renyi import BANDWIDTHS, MatrixRenyi, matrix_entropy
+from ibjax.estimators.noisy_ksg import NoisyKSG
 from ibjax.estimators.parse import ESTIMATORS, LAYER_ESTIMATORS, parse, parse_layer
 from ibjax.estimators.permutation import PermutationTest, permutation_test
 from ibjax.estimators.plugin import PlugIn
-from ibjax.estimators.quantised import quantise
+from ibjax.estimators.quantised import Quantised, quantise
 from ibjax.estimators.resample import ERRORS, bootstrap, jackknife, subsampling
 from ibjax.estimators.soft_binning import SoftBinning
 from ibjax.estimators.weighted_kl import WeightedKL
@@ -47,8 +48,10 @@ __all__ = [
     "LayerInformation",
     "MIEstimate",
     "MatrixRenyi",
+    "NoisyKSG",
     "PermutationTest",
     "PlugIn",
+    "Quantised",
     "SoftBinning",
     "WeightedKL",
     "bootstrap",

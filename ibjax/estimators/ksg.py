@@ -43,8 +43,8 @@ class KSG:
     y may be scaled separately without changing the true value, and ``diagnostics["scaled"]`` says when they should be.
 
     There is no ``layer``: a deterministic layer of continuous units has infinite I(X;T), of which this estimator would
-    report its ceiling, whatever the network. Add noise of stated variance (`KernelBounds`) or bins (`Binning`) for the
-    information plane; I(T;Y) alone is ``KSG()(t, labels)``.
+    report its ceiling, whatever the network. For the information plane add noise of stated variance (`NoisyKSG`,
+    `KernelBounds`) or bins (`Binning`); I(T;Y) alone is ``KSG()(t, labels)``.
 
     Diagnostics, scalars unless said otherwise:
         ``non_finite``: the value is NaN.

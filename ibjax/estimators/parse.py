@@ -11,7 +11,9 @@ from ibjax.estimators.gaussian import Gaussian, GaussianCopula
 from ibjax.estimators.kernel import KernelBounds
 from ibjax.estimators.ksg import KSG
 from ibjax.estimators.matrix_renyi import MatrixRenyi
+from ibjax.estimators.noisy_ksg import NoisyKSG
 from ibjax.estimators.plugin import PlugIn
+from ibjax.estimators.quantised import Quantised
 from ibjax.estimators.soft_binning import SoftBinning
 from ibjax.estimators.weighted_kl import WeightedKL
 
@@ -22,7 +24,9 @@ ESTIMATORS: dict[str, type[Any]] = {
     "gaussian-copula": GaussianCopula,
     "kernel": KernelBounds,
     "ksg": KSG,
+    "noisy-ksg": NoisyKSG,
     "plugin": PlugIn,
+    "quantised": Quantised,
     "renyi": MatrixRenyi,
     "soft-binning": SoftBinning,
     "weighted-kl": WeightedKL,

@@ -1,13 +1,17 @@
 """Quantised activations (Lorenzen, Igel & Nielsen 2022), whose information is finite and known exactly."""
 
+import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Integer
 
 from ibjax.errors import InputError
-from ibjax.estimators.samples import concrete, is_count
+from ibjax.estimators.base import LayerInformation, MIEstimate, Span
+from ibjax.estimators.binning import Binning
+from ibjax.estimators.samples import as_variable, concrete, is_count
 
 LARGEST = 16
 """Bits whose levels float32 tells apart with room to spare."""
@@ -19,10 +23,10 @@ def quantise(t: Any, bits: int = 8, low: Any = None, high: Any = None) -> Float[
     With step = (high - low) / (2^bits - 1) the result is low + step * round((t - low) / step), within the two ends.
 
     A quantised layer is a discrete variable, so its information needs no bins of its own: it is that of the values
-    themselves, ``Binning(rule="bits").layer(quantise(t), labels)``, I(X;T) = H(T) and I(T;Y) = H(T) - H(T|Y) over the
-    inputs, exact for any range and number of bits. ``Binning(bins=2**bits, range="layer")`` of quantised activations
-    counts the same cells up to 11 bits (beyond, rounding in float32 may merge neighbouring levels); of activations that
-    are not quantised it does not, as its bins are equally wide and the levels' outermost are half as wide.
+    themselves, which `Quantised` measures, exact for any range and number of bits. ``Binning(bins=2**bits,
+    range="layer")`` of quantised activations counts the same cells up to 11 bits (beyond, rounding in float32 may merge
+    neighbouring levels); of activations that are not quantised it does not, as its bins are equally wide and the
+    levels' outermost are half as wide.
 
     Gradients are zero almost everywhere; to train through it use ``t + jax.lax.stop_gradient(quantise(t) - t)``.
 
@@ -43,10 +47,6 @@ def quantise(t: Any, bits: int = 8, low: Any = None, high: Any = None) -> Float[
     Example:
         >>> quantise(jnp.array([0.0, 0.2, 0.9, 3.0]), bits=2).tolist()
         [0.0, 0.0, 1.0, 3.0]
-        >>> from ibjax.estimators import Binning
-        >>> found = Binning(rule="bits").layer(quantise(jnp.array([[0.0], [0.2], [0.9], [3.0]]), bits=2), np.arange(4))
-        >>> f"{found.complexity / np.log(2):.4f} bits"
-        '1.5000 bits'
 
     References:
         Lorenzen, Igel & Nielsen (2022), "Information bottleneck: exact analysis of (quantized) neural networks",
@@ -70,3 +70,69 @@ def quantise(t: Any, bits: int = 8, low: Any = None, high: Any = None) -> Float[
     step = (high - low) / (2**bits - 1)
     level = jnp.round((t - low) / jnp.where(step > 0, step, 1))
     return low + step * jnp.clip(level, 0, 2**bits - 1)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Quantised:
+    """The exact information of a quantised layer: I(X;T) = H(T) and I(T;Y) = H(T) - H(T|Y), T = `quantise` of t.
+
+    A quantised layer is a discrete variable, so there is nothing to estimate and no bin to choose, if the network runs
+    with these levels. Of a network that was not quantised it is one more binning, its outermost bins half as wide.
+
+    Attributes:
+        bits: 1 to 16; 8 is the paper's.
+        low: lowest level, None for the smallest activation of the layer.
+        high: highest level, None for the largest.
+
+    Raises:
+        InputError: from `checked`, a call and `layer`: as `quantise`.
+
+    Example:
+        >>> found = Quantised(bits=2).layer(jnp.array([[0.0], [0.2], [0.9], [3.0]]), np.arange(4))
+        >>> f"{found.complexity / np.log(2):.4f} bits"
+        '1.5000 bits'
+
+    References:
+        Lorenzen, Igel & Nielsen (2022), "Information bottleneck: exact analysis of (quantized) neural networks".
+    """
+
+    bits: int = dataclasses.field(default=8, metadata={"static": True})
+    low: Any = None
+    high: Any = None
+
+    @property
+    def needs_span(self) -> bool:
+        """Whether the range of the whole run is needed: it is not."""
+        return False
+
+    def checked(self) -> "Quantised":
+        """Return self if its settings make sense, else raise `InputError`."""
+        quantise(jnp.zeros(1), self.bits, self.low, self.high)
+        return self
+
+    def __str__(self) -> str:
+        """Name and convention, as `ibjax.estimators.parse` reads it; ends of the range are for Python only."""
+        return f"quantised:bits={self.bits}"
+
+    def __call__(self, x: Any, y: Any, key: Array | None = None) -> MIEstimate:
+        """Return I(X;Y) of rows, each variable quantised over its own range unless it is labels; see `Binning`."""
+
+        def levels(name: str, a: Any) -> Array:
+            a = as_variable(name, a)
+            return quantise(a, self.bits, self.low, self.high) if a.ndim == 2 else a
+
+        return Binning(rule="bits")(levels("x", x), levels("y", y), key)
+
+    def layer(
+        self,
+        t: Float[Array | np.ndarray, "n units"],
+        labels: Integer[Array | np.ndarray, " n"] | Float[Array | np.ndarray, "n classes"],
+        *,
+        classes: int | None = None,
+        span: Span | None = None,
+    ) -> LayerInformation:
+        """Return I(X;T) and I(T;Y) in nats of activations; see `ibjax.estimators.LayerEstimator`."""
+        del span
+        t = quantise(t, self.bits, self.low, self.high)
+        return Binning(rule="bits").layer(t, labels, classes=classes)

@@ -7,7 +7,7 @@ import pytest
 from reference import binned_information, entropy_of_rows
 
 from ibjax.errors import InputError
-from ibjax.estimators import Binning, quantise
+from ibjax.estimators import Binning, Quantised, parse_layer, quantise
 
 T = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32)
 LABELS = (T.sum(axis=1) > 0).astype(int)
@@ -91,3 +91,25 @@ def test_constant_and_not_finite():
 def test_what_is_refused(t, settings, message, unchecked):
     with pytest.raises(InputError, match=message):
         quantise(t, **settings)
+
+
+def test_the_estimator_measures_the_levels():
+    for settings in ({"bits": 3}, {"bits": 2, "low": -1.0, "high": 1.0}):
+        found = Quantised(**settings).layer(T, LABELS)
+        levels = np.asarray(quantise(T, **settings))
+        _, which = np.unique(levels, axis=0, return_inverse=True)
+        expected = entropy_of_rows(which[:, None]), binned_relevance(which)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        assert float(Quantised(**settings)(T, LABELS).value) == pytest.approx(expected[1], rel=1e-6)
+    assert str(parse_layer("quantised:bits=4")) == "quantised:bits=4"
+
+
+def binned_relevance(which):
+    rows = which[:, None]
+    return entropy_of_rows(rows) + entropy_of_rows(LABELS[:, None]) - entropy_of_rows(np.c_[rows, LABELS])
+
+
+def test_settings_of_the_estimator(unchecked):
+    for settings in ({"bits": 0}, {"low": 1.0, "high": 0.0}):
+        with pytest.raises(InputError):
+            Quantised(**settings).checked()
