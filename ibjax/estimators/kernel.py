@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Integer
 from ibjax.errors import InputError, choose
 from ibjax.estimators.bandwidth import likelihood_variance
 from ibjax.estimators.base import LayerInformation, MIEstimate, Span
-from ibjax.estimators.pairs import by_rows, centred, decay, reduce_pairs, squared_distances
+from ibjax.estimators.pairs import LOG2_E, by_rows, centred, decay, halved, reduce_pairs, squared_distances
 from ibjax.estimators.samples import as_labels, as_layer_labels, as_samples, concrete, is_count, same_length
 
 BOUNDS = ("upper", "lower")
@@ -253,7 +253,8 @@ def kernel_sums(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def _sums(t: Array, y: Array, rate: Array, block: int) -> KernelSums:
     if y.ndim == 1:
-        sums = reduce_pairs(_same_label, "sums", t, y, y, rate, block)
+        # Scaled once: a product less for every pair.
+        sums = reduce_pairs(_same_label, "sums", t * jnp.sqrt(rate * LOG2_E), y, y, (), block)
         return KernelSums(sums.real, sums.imag)
 
     @jax.custom_batching.sequential_vmap
@@ -271,8 +272,8 @@ def _sums(t: Array, y: Array, rate: Array, block: int) -> KernelSums:
     return weighted(t, y, rate)
 
 
-def _same_label(distance: Array, label: Array, other: Array, rate: Array) -> Array:
-    kernel = decay(distance, rate)
+def _same_label(distance: Array, label: Array, other: Array, _: tuple[()]) -> Array:
+    kernel = halved(distance)
     return jax.lax.complex(kernel, jnp.where(label == other, kernel, jnp.zeros_like(kernel)))
 
 
