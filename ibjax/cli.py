@@ -5,7 +5,9 @@ import dataclasses
 import functools
 import io
 import sys
-from collections.abc import Callable, Sequence
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +16,7 @@ import tyro
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import ibjax
@@ -179,6 +182,60 @@ def estimate(
         console.print(f"caution: {escape(text)}")
 
 
+def curve(
+    table: tyro.conf.Positional[Path],
+    out: Path = Path("curve"),
+    betas: tuple[float, ...] = (),
+    tolerance: float = 1e-9,
+    counts: bool = False,
+    transitions: bool = True,
+    figures: bool = True,
+) -> None:
+    """Solve the information bottleneck of a table at many betas, with bounds, and draw the curve.
+
+    Args:
+        table: p(x,y) as .npy or .csv, a row an input and a column a label; or .npz with arrays p_x and p_y_given_x.
+        out: folder for curve.csv and the figures.
+        betas: trade-offs, beta multiplies I(T;Y) in nats; none chooses them from the transitions and the bounds.
+        tolerance: nats that each Lagrangian may be above the smallest possible.
+        counts: the table counts observations: divide it by its sum.
+        transitions: locate where the number of clusters changes, for two labels and beta up to 64.
+        figures: draw the curve, the tree of clusters and the encoders.
+    """
+    from ibjax import bottleneck
+
+    joint = _read_table(table, counts)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: name a folder with --out")
+    settings: dict[str, Any] = {"tolerance": tolerance}
+    two = bottleneck.reduce(joint).table.p_y_given_x.shape[1] == 2
+    found_transitions: tuple[Any, ...] = ()
+    with _working(f"solving {table.name}") as say:
+        if betas:
+            found = bottleneck.curve(joint, betas, **settings)
+        else:
+            found = bottleneck.curve(joint, progress=lambda so_far: say(f"{len(so_far.beta)} betas"), **settings)
+        if transitions and two:
+            say("locating transitions")
+            found_transitions = bottleneck.transitions(joint)
+            if not betas:
+                # Close to each on both sides, where the figures are to show a step.
+                sides = [one.beta * side for one in found_transitions for side in (1 - 1e-4, 1 + 1e-4)]
+                found = bottleneck.curve(joint, np.concatenate([found.beta, sides]), **settings)
+    out.mkdir(parents=True, exist_ok=True)
+    _write_curve(found, out / "curve.csv")
+    _print_curve(found, found_transitions, table.name)
+    if transitions and not two:
+        Console().print("transitions are located for two labels only", highlight=False)
+    console = Console(stderr=True)
+    console.print(f"{len(found.beta)} solutions in {out / 'curve.csv'}", highlight=False)
+    if figures:
+        from ibjax.plotting import save_curve
+
+        paths = save_curve(found, out, transitions=found_transitions)
+        console.print(f"{len(paths)} figures in {out}", highlight=False)
+
+
 def _run(args: Sequence[str]) -> None:
     """Run an experiment: ``ibjax run NAME [--preset P] [settings]``."""
     from ibjax.experiments.registry import EXPERIMENTS
@@ -269,6 +326,134 @@ def _read_samples(file: Path, names: tuple[str, str]) -> tuple[np.ndarray, np.nd
     return stored[names[0]], stored[names[1]]
 
 
+def _read_table(file: Path, counts: bool) -> Any:
+    """p(x,y), or the pair p(x), p(y|x); that it is one is checked where it is used, but for its sum."""
+    from ibjax.datasets import read_archive
+    from ibjax.information import JointDistribution
+
+    if file.suffix == ".npz":
+        stored = read_archive(file, "p_x=..., p_y_given_x=...")
+        if not {"p_x", "p_y_given_x"} <= set(stored):
+            raise InputError(
+                f"{file} must hold p_x and p_y_given_x, it has {', '.join(stored) or 'nothing'}: save p(x,y) as .npy"
+            )
+        if counts:
+            raise InputError(f"{file} holds p_x and p_y_given_x: --counts is for a table, save that as .npy")
+        return stored["p_x"], stored["p_y_given_x"]
+    try:
+        if file.suffix == ".npy":
+            table = np.load(file, allow_pickle=False)
+        elif file.suffix == ".csv":
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # of an empty file
+                table = np.loadtxt(file, delimiter=",", ndmin=2)
+        else:
+            raise InputError(f"{file} must be .npy, .csv or .npz: save p(x,y) with numpy.save")
+    except FileNotFoundError as error:
+        raise InputError(f"{file} does not exist: save p(x,y) with numpy.save") from error
+    except InputError:
+        raise
+    except (ValueError, EOFError, UserWarning) as error:
+        # NumPy's own words recommend to unpickle.
+        raise InputError(f"{file} is no table of plain numbers: save p(x,y) with numpy.save") from error
+    if not isinstance(table, np.ndarray):
+        raise InputError(f"{file} is an archive, not an array: name it .npz and let it hold p_x and p_y_given_x")
+    if table.dtype.kind not in "biuf":
+        raise InputError(f"{file} must hold real numbers, it has {table.dtype}: save p(x,y) as floats")
+    if table.ndim != 2:
+        raise InputError(
+            f"{file} must hold a table of shape (|X|, |Y|), it has shape {table.shape}: sum the others out"
+        )
+    if counts:
+        return JointDistribution.from_counts(table).table
+    total = table.sum()
+    if 0 < total < np.inf and abs(total - 1) > 1e-6 and (table >= 0).all():
+        raise InputError(f"{file} sums to {total:.6g}, not to 1: add --counts if it counts observations")
+    return table
+
+
+@contextlib.contextmanager
+def _working(title: str) -> Iterator[Callable[[str], None]]:
+    """Say on standard error what is done: a line that changes; where there is no terminal, one every ten seconds."""
+    from ibjax.sweep.progress import LINES_EVERY
+
+    console = Console(stderr=True)
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    last = time.monotonic()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as display:
+        task = display.add_task(title)
+
+        def say(what: str) -> None:
+            nonlocal last
+            display.update(task, description=f"{title}: {what}")
+            if not console.is_terminal and time.monotonic() - last > LINES_EVERY:
+                last = time.monotonic()
+                console.print(f"{title}: {what}", highlight=False)
+
+        yield say
+
+
+def _write_curve(found: Any, file: Path) -> None:
+    """One line a solution; nats, as the column names say."""
+    upper = found.upper(found.complexity)
+    columns = {
+        "beta": found.beta,
+        "complexity_nats": found.complexity,
+        "relevance_nats": found.relevance,
+        "upper_nats": upper,
+        "lagrangian_nats": found.lagrangian,
+        "gap_nats": found.gap,
+        "clusters": found.clusters,
+        "iterations": found.iterations,
+        "status": found.status,
+    }
+    lines = zip(*(values.tolist() for values in columns.values()), strict=True)
+    text = "\n".join([",".join(columns), *(",".join(map(repr, line)) for line in lines)])
+    file.write_text(text + "\n")
+
+
+def _print_curve(found: Any, transitions: Sequence[Any], title: str) -> None:
+    """A table of a few points and of the transitions, in bits, and what they are worth."""
+    from ibjax.information import convert
+
+    console = Console(highlight=False)
+    console.print(f"[bold]{escape(title)}[/]")
+    inputs, labels = found.reduction.table.p_y_given_x.shape
+    console.print(
+        f"{len(found.reduction.index)} inputs, {inputs} distinct, {labels} labels; "
+        f"I(X;Y) = {convert(found.information):.4f} bits, H(X) = {convert(found.entropy):.4f} bits of the distinct"
+    )
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in ("beta", "I(X;T) bits", "I(T;Y) bits", "bound bits", "clusters"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("transition")
+    rows: list[tuple[float, tuple[str, ...]]] = []
+    shown = np.unique(np.linspace(0, len(found.beta) - 1, 8).round().astype(int))
+    upper = found.upper(found.complexity)
+    for i in shown:
+        numbers = (f"{convert(values[i]):.4f}" for values in (found.complexity, found.relevance, upper))
+        beta = float(found.beta[i])
+        rows.append((beta, (f"{beta:.4f}", *numbers, str(found.clusters[i]), "")))
+    for one in transitions:
+        change = f"{one.before} to {one.after}"
+        rows.append((one.beta, (f"{one.beta:.4f}", "", "", "", change, one.kind)))
+    for _, row in sorted(rows):
+        table.add_row(*row)
+    console.print(table)
+    worst = int(np.argmax(found.gap))
+    console.print(
+        f"largest gap {convert(found.gap[worst]):.2g} bits at beta {found.beta[worst]:.4f}, {found.gap_kind}"
+        + ("" if found.gap_kind == "certified" else ": likely, not proven")
+    )
+    lost = found.status != 0
+    if lost.any():
+        first = int(np.argmax(lost))
+        advice = found.solution(first).status.advice
+        console.print(
+            f"caution: {lost.sum()} of {lost.size} did not converge, first beta {found.beta[first]:.4f}: {advice}"
+        )
+
+
 def _print_summary(found: Any, estimator: int = 0) -> None:
     """A table that a person reads: means and 95 % half widths over replicas, in bits."""
     from ibjax.plane import Interval, masked, summary_table
@@ -328,6 +513,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "plane": plane,
     "measure": measure,
     "estimate": estimate,
+    "curve": curve,
 }
 
 

@@ -139,6 +139,7 @@ def test_list_names_all_that_can_be_named():
         (["plot"], ["PATH", "--out"]),
         (["plane"], ["PATH", "--measure", "t1, t2"]),
         (["measure"], ["PATH", "--measure"]),
+        (["curve"], ["PATH", "--out", "--betas", "--tolerance", "--counts", "--no-transitions"]),
     ],
     ids=" ".join,
 )
@@ -607,3 +608,145 @@ def test_estimate_of_what_cannot_be(samples, tmp_path):
     assert_complaint(ask("estimate", tmp_path / "no.npz"), "no.npz does not exist", "numpy.savez(path, x=..., y=...)")
     np.savez(tmp_path / "objects.npz", x=np.array([{}], object), y=np.ones(1))
     assert_complaint(ask("estimate", tmp_path / "objects.npz"), "is no NumPy .npz archive of plain arrays")
+
+
+# --- curve -------------------------------------------------------------------------------------------------
+
+
+SYMMETRIC = np.array([[0.45, 0.05], [0.05, 0.45]])
+
+
+@pytest.fixture
+def table(tmp_path):
+    """The file of a binary symmetric source."""
+    np.save(tmp_path / "table.npy", SYMMETRIC)
+    return tmp_path / "table.npy"
+
+
+def read_curve(folder):
+    return np.genfromtxt(folder / "curve.csv", delimiter=",", names=True)
+
+
+def test_curve_says_what_it_found_and_draws_it(table, tmp_path):
+    answer = ask("curve", table, "--out", tmp_path / "new" / "out")
+    assert answer.status == 0
+    out = tmp_path / "new" / "out"
+    stored = read_curve(out)
+    words = " ".join(answer.out.split())
+    assert "2 inputs, 2 distinct, 2 labels; I(X;Y) = 0.5310 bits, H(X) = 1.0000 bits" in words
+    assert "1.5625 1 to 2 continuous" in words
+    assert "certified" in words
+    assert "caution" not in words
+    said = [line for line in answer.err.splitlines() if not line.startswith("solving table.npy: ")]
+    assert said == [f"{stored.size} solutions in {out / 'curve.csv'}", f"6 figures in {out}"]
+    names = {f"{name}.{kind}" for name in ("curve", "tree", "encoder") for kind in ("png", "svg")}
+    assert {path.name for path in out.iterdir()} == {"curve.csv", *names}
+    found = ibjax.bottleneck.curve(SYMMETRIC, stored["beta"])
+    for column in ("complexity", "relevance", "lagrangian"):
+        np.testing.assert_allclose(stored[f"{column}_nats"], getattr(found, column), atol=1e-8)
+    assert (stored["gap_nats"] <= 1e-9).all()
+    assert (stored["relevance_nats"] <= stored["upper_nats"] + 1e-9).all()
+    # A solution just below and just above the transition at 1 / 0.8^2.
+    assert np.sort(abs(stored["beta"] - 1.5625))[1] < 1e-3
+    assert set(stored["clusters"][abs(stored["beta"] - 1.5625) < 2e-3]) == {1, 2}
+
+
+@pytest.mark.parametrize("name", ["counts.csv", "counts.npy", "pair.npz"])
+def test_curve_reads_counts_and_pairs(name, tmp_path):
+    file = tmp_path / name
+    if name == "counts.csv":
+        np.savetxt(file, SYMMETRIC * 100, delimiter=",")
+    elif name == "counts.npy":
+        np.save(file, np.array([[45, 5], [5, 45]]))
+    else:
+        np.savez(file, p_x=[0.5, 0.5], p_y_given_x=SYMMETRIC * 2)
+    counts = () if name == "pair.npz" else ("--counts",)
+    answer = ask("curve", file, "--out", tmp_path / "out", "--betas", 3, 2, "--no-figures", "--no-transitions", *counts)
+    assert answer.status == 0
+    assert "continuous" not in answer.out
+    stored = read_curve(tmp_path / "out")
+    np.testing.assert_array_equal(stored["beta"], [2, 3])
+    np.testing.assert_allclose(stored["complexity_nats"][1], 0.6578, atol=1e-4)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["curve.csv"]
+
+
+def test_curve_says_how_far_it_is_where_there_is_no_terminal(table, tmp_path, monkeypatch):
+    monkeypatch.setattr("ibjax.sweep.progress.LINES_EVERY", -1.0)
+    answer = ask("curve", table, "--out", tmp_path / "out", "--no-figures")
+    *said, last = answer.err.splitlines()
+    assert last.endswith("curve.csv")
+    assert said[0] == "solving table.npy: 16 betas"
+    assert said[-1] == "solving table.npy: locating transitions"
+
+
+def test_curve_of_more_labels_has_no_transitions_and_no_proof(tmp_path):
+    np.save(tmp_path / "erasure.npy", [[0.375, 0, 0.125], [0, 0.375, 0.125]])
+    answer = ask("curve", tmp_path / "erasure.npy", "--out", tmp_path / "out", "--betas", 1.5, "--no-figures")
+    assert answer.status == 0
+    assert "searched: likely, not proven" in answer.out
+    assert "transitions are located for two labels only" in answer.out
+    np.testing.assert_allclose(read_curve(tmp_path / "out")["relevance_nats"], 0.75 * np.log(2), atol=1e-9)
+
+
+def test_curve_that_does_not_converge_says_so(table, tmp_path):
+    settings = ("--betas", 2, 3, "--tolerance", 1e-300, "--no-figures", "--no-transitions")
+    answer = ask("curve", table, "--out", tmp_path / "out", *settings)
+    assert answer.status == 0
+    assert "caution: 2 of 2 did not converge, first beta 2.0000: the gap is above the tolerance" in " ".join(
+        answer.out.split()
+    )
+    np.testing.assert_array_equal(read_curve(tmp_path / "out")["status"], 1)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        ([[45, 5], [5, 45]], ["table.npy sums to 100, not to 1: add --counts if it counts observations"]),
+        ([[0.5, 0.5]], ["X has one symbol"]),
+        ([[0.5], [0.5]], ["Y has one symbol"]),
+        ([[0.5, np.nan], [0.25, 0.25]], ["[(0, 1)] is nan"]),
+        ([[0.75, -0.25], [0.25, 0.25]], ["[(0, 1)] is -0.25"]),
+        (np.full((2, 2, 2), 0.125), ["table.npy must hold a table of shape (|X|, |Y|), it has shape (2, 2, 2)"]),
+        ([0.5, 0.5], ["it has shape (2,)"]),
+        (np.zeros((0, 2)), ["table", "empty"]),
+        ([["a", "b"], ["c", "d"]], ["table.npy must hold real numbers, it has <U1"]),
+        ([[0.5j, 0.5], [0, 0]], ["it has complex128"]),
+        (np.array([[{}]], object), ["table.npy is no table of plain numbers", "numpy.save"]),
+    ],
+    ids=lambda value: "",
+)
+def test_tables_that_are_refused(content, parts, tmp_path):
+    np.save(tmp_path / "table.npy", content)
+    answer = ask("curve", tmp_path / "table.npy", "--out", tmp_path / "out")
+    assert_complaint(answer, *parts)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_curve_of_what_cannot_be(table, tmp_path):
+    out = tmp_path / "out"
+    assert_complaint(ask("curve", tmp_path / "no.npy"), "no.npy does not exist", "numpy.save")
+    (tmp_path / "text.npy").write_text("hello")
+    assert_complaint(ask("curve", tmp_path / "text.npy"), "text.npy is no table of plain numbers")
+    (tmp_path / "words.csv").write_text("x,y\n0.5,0.5\n")
+    assert_complaint(ask("curve", tmp_path / "words.csv"), "words.csv is no table of plain numbers")
+    (tmp_path / "empty.csv").write_text("")
+    assert_complaint(ask("curve", tmp_path / "empty.csv"), "empty.csv is no table of plain numbers")
+    (tmp_path / "table.txt").write_text("")
+    assert_complaint(ask("curve", tmp_path / "table.txt"), "table.txt must be .npy, .csv or .npz")
+    np.savez(tmp_path / "one.npz", p=SYMMETRIC)
+    (tmp_path / "archive.npy").write_bytes((tmp_path / "one.npz").read_bytes())
+    assert_complaint(ask("curve", tmp_path / "archive.npy"), "archive.npy is an archive, not an array")
+    assert_complaint(ask("curve", tmp_path / "one.npz"), "one.npz must hold p_x and p_y_given_x, it has p")
+    np.savez(tmp_path / "pair.npz", p_x=[0.5, 0.5], p_y_given_x=SYMMETRIC * 2)
+    assert_complaint(ask("curve", tmp_path / "pair.npz", "--counts"), "--counts is for a table")
+    np.savez(tmp_path / "rows.npz", p_x=[0.5, 0.5], p_y_given_x=SYMMETRIC)
+    assert_complaint(ask("curve", tmp_path / "rows.npz"), "p_y_given_x sums to 0.5 in row 0")
+    np.save(tmp_path / "none.npy", np.zeros((2, 2)))
+    assert_complaint(ask("curve", tmp_path / "none.npy", "--counts"), "counts sum to 0")
+    assert_complaint(ask("curve", table, "--betas", "-1", "--out", out), "beta[0] is -1")
+    assert_complaint(ask("curve", table, "--betas", "two", "--out", out), "--betas", "'two'")
+    assert_complaint(ask("curve", table, "--tolerance", "0", "--out", out), "tolerance is 0.0: it must be positive")
+    assert_complaint(ask("curve", table, "--out", table), table, "is a file: name a folder with --out")
+    assert not out.exists()

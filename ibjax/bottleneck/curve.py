@@ -1,10 +1,12 @@
 """The information curve: the best I(T;Y) at every I(X;T), between a bound from below and one from above."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ibjax.bottleneck.certificate import GapKind
+from ibjax.bottleneck.labelled import labelled
 from ibjax.bottleneck.lanes import Lanes
 from ibjax.bottleneck.reduce import MERGE_TOLERANCE, Reduction, reduce
 from ibjax.bottleneck.solve import TOLERANCE, IBSolution, checked_lanes, informations, solution
@@ -16,6 +18,10 @@ POINT_TOLERANCE = 1e-6
 """Nats between the two bounds at a point that is asked for."""
 WIDTH = 1e-3
 """Largest distance of the two bounds of a curve whose betas are chosen, as a share of I(X;Y)."""
+LAST = 64.0
+"""Largest of the betas that are chosen first: beyond it a curve is nearly flat."""
+CLOSE = 0.01
+"""Relative distance of the chosen betas on both sides of a transition."""
 PASSES = 12
 POINT_STEPS = 40
 LARGEST = 1e6
@@ -144,26 +150,24 @@ class InformationCurve(NamedTuple):
         return _join(self, _curve(self.reduction, as_betas(betas)))
 
     def to_dataset(self) -> Any:
-        """The arrays over beta as an `xarray.Dataset`, with units and the bounds at the solutions' complexities."""
-        import xarray as xr  # needed here only
+        """All of it as an `xarray.Dataset`: what figures are drawn from, and what can be stored.
 
-        names = {
-            "complexity": "I(X;T)",
-            "relevance": "I(T;Y)",
-            "lagrangian": "I(X;T) - beta I(T;Y)",
-            "free_energy": "-E ln Z(x)",
-            "gap": "the lagrangian is at most so far above its minimum",
-        }
-        arrays = {n: ("beta", getattr(self, n), {"units": "nats", "long_name": text}) for n, text in names.items()}
-        arrays["upper"] = (
-            "beta",
-            self.upper(self.complexity),
-            {"units": "nats", "long_name": "bound on I(T;Y) at this complexity"},
-        )
-        for name, text in (("clusters", "clusters"), ("iterations", "evaluations of the map"), ("status", "Status")):
-            arrays[name] = ("beta", getattr(self, name), {"units": "1", "long_name": text})
-        attributes = {"gap_kind": self.gap_kind, "information": self.information, "entropy": self.entropy}
-        return xr.Dataset(arrays, {"beta": self.beta}, attributes)
+        Returns:
+            Along ``beta`` the arrays of this curve and ``upper``, the bound at their complexities. Along ``rate``,
+            I(X;T) from 0 to H(X), ``lower_curve`` and ``upper_curve``. Along ``cluster``, at every beta in the order of
+            ``position``, ``marginal``, ``decoder``, ``encoder`` of the distinct inputs (left out where it has more than
+            2^22 entries) and ``parent``, the cluster with the nearest p(y|t) at the beta before. The position of a
+            distribution of Y is p(y=1) for two labels, for more its first principal coordinate among the p(y|x).
+            Informations are in nats; each array says its unit.
+        """
+        return labelled(self)
+
+    def plot(self, **settings: Any) -> Any:
+        """Draw the curve in bits; `ibjax.plotting.information_curve` explains the settings."""
+        # The one import against the order of the rooms: a result knows its figure, nothing else here does.
+        from ibjax.plotting import information_curve
+
+        return information_curve(self, **settings)
 
     def _hull(self) -> tuple[np.ndarray, np.ndarray]:
         """Corners of the attained region's upper boundary, from (0, 0) to (H(X), I(X;Y))."""
@@ -196,6 +200,7 @@ def curve(
     tolerance: float = TOLERANCE,
     max_iterations: int = 20_000,
     merge_tolerance: float = MERGE_TOLERANCE,
+    progress: Callable[[InformationCurve], None] | None = None,
 ) -> InformationCurve:
     """Solve the bottleneck of a table at many betas: the information curve and its two bounds.
 
@@ -205,11 +210,13 @@ def curve(
     Args:
         joint: see `solve`.
         betas: trade-offs, in nats. None chooses them: from the slopes between the solutions so far, until the two
-            bounds are nowhere more than I(X;Y) / 1000 apart, jumps included.
+            bounds are nowhere more than I(X;Y) / 1000 apart, jumps included; and for two labels up to beta = 64 on both
+            sides of every transition, at most 1 % apart. `transitions` locates them closer, at several times the cost.
         method: see `solve`.
         tolerance: of every gap, nats.
         max_iterations: see `solve`.
         merge_tolerance: see `reduce`.
+        progress: called with the curve so far after every round of chosen betas.
 
     Returns:
         The curve, betas in increasing order.
@@ -233,9 +240,11 @@ def curve(
     settings = {"method": method, "tolerance": tolerance, "max_iterations": max_iterations}
     if betas is not None:
         return _curve(reduction, as_betas(betas), **settings)
-    found = _curve(reduction, np.geomspace(1.0, 64.0, 16), **settings)
+    found = _curve(reduction, np.geomspace(1.0, LAST, 16), **settings)
     for _ in range(PASSES):
-        more = _chords(found)
+        if progress is not None:
+            progress(found)
+        more = np.concatenate([_chords(found), _changes(found)])
         if not len(more):
             break
         found = _join(found, _curve(reduction, more, **settings))
@@ -252,6 +261,18 @@ def _chords(found: InformationCurve) -> np.ndarray:
     wide &= (rise > 0) & (run < LARGEST * rise)
     slopes = np.maximum(run[wide] / rise[wide], 1.0)
     return slopes[~np.isclose(slopes[:, None], found.beta, rtol=1e-9, atol=0).any(axis=1)]
+
+
+def _changes(found: InformationCurve) -> np.ndarray:
+    """Betas halfway between neighbours that differ in the number of clusters and are not yet close, for two labels.
+
+    Not beyond `LAST`, where light clusters come and go within the tolerance and move the curve by nothing.
+    """
+    if found.reduction.table.p_y_given_x.shape[1] > 2:
+        return np.empty(0)
+    low, high = found.beta[:-1], found.beta[1:]
+    open_ = (np.diff(found.clusters) != 0) & (high > (1 + CLOSE) * low) & (high <= LAST)
+    return np.sqrt(low[open_] * high[open_])
 
 
 def _curve(

@@ -1,15 +1,20 @@
-"""Figures of an information plane: labelled arrays in, matplotlib axes and figures out; computes nothing."""
+"""Figures of information planes and the bottleneck: labelled arrays in, matplotlib axes out; computes nothing."""
 
 from ibjax.plotting.animation import animate, save_all
+from ibjax.plotting.bottleneck import cluster_tree, encoder_heatmap, information_curve, save_curve
 from ibjax.plotting.information import information_plane, snapshot_panel
 from ibjax.plotting.style import style
 from ibjax.plotting.training import gradient_figure, training_curves
 
 __all__ = [
     "animate",
+    "cluster_tree",
+    "encoder_heatmap",
     "gradient_figure",
+    "information_curve",
     "information_plane",
     "save_all",
+    "save_curve",
     "snapshot_panel",
     "style",
     "training_curves",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from information_bottleneck import reference_bottleneck as reference
 
-from ibjax.bottleneck import curve, solve
+from ibjax.bottleneck import curve, solve, transitions
 from ibjax.datasets import szt
 from ibjax.errors import InputError
 
@@ -92,6 +92,20 @@ def test_chosen_betas_enclose_the_curve():
         check(found)
         r = places(found, 500)
         assert (found.upper(r) - found.lower(r)).max() < 1.5e-3 * found.information
+
+
+@pytest.mark.parametrize("joint", [reference.binary_symmetric(0.1), reference.random_table(9, 2, 3)])
+def test_chosen_betas_are_close_to_every_transition_on_both_sides(joint):
+    found, calls = curve(joint), []
+    expected = [t.beta for t in transitions(joint)]
+    assert expected
+    for beta in expected:
+        above = np.searchsorted(found.beta, beta)
+        assert found.beta[above] / found.beta[above - 1] < 1.02
+    again = curve(joint, progress=calls.append)
+    np.testing.assert_array_equal(again.beta, found.beta)
+    assert [len(so_far.beta) for so_far in calls] == sorted({len(so_far.beta) for so_far in calls})
+    np.testing.assert_array_equal(calls[-1].beta, found.beta)
 
 
 def test_lanes_are_solutions():
