@@ -54,6 +54,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs an accelerator, and JAX found only a CPU"))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs():
+    """Let go of a file's compiled programs, which would fill the memory by the end of a run."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def unchecked():
     """Switch shape and type checks off: a user has none, and sees the package's own messages."""

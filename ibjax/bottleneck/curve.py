@@ -44,6 +44,20 @@ class CurvePoint(NamedTuple):
     beta: float
 
 
+class SideInformation(NamedTuple):
+    """Boundary of Wyner's region: rates of two encoders, nats.
+
+    Attributes:
+        rate: R_X = I(X;T), of the encoder that sees X.
+        lower: R_Y below which Y cannot be told; rigorous where the gaps are certified.
+        upper: R_Y = H(Y|T) that is attained.
+    """
+
+    rate: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+
 class InformationCurve(NamedTuple):
     """Solutions at many betas, increasing, and the curve that they enclose; nats.
 
@@ -144,6 +158,43 @@ class InformationCurve(NamedTuple):
                 break
             curve = curve.refined([slope])
         return CurvePoint(complexity, relevance, max(relevance, float(curve.upper(complexity))), slope or np.inf)
+
+    def side_information(self, rate: Any = None) -> SideInformation:
+        """The curve read as coding with side information: how few nats of Y suffice beside so many of X.
+
+        One encoder sees n draws of X and sends n R_X nats, another sees those of Y and sends n R_Y; a decoder gets both
+        and must tell Y, and Y alone, with vanishing error. It can exactly if for some p(t|x)
+
+            R_X >= I(X;T)  and  R_Y >= H(Y|T) = H(Y) - I(T;Y),
+
+        so that the smallest R_Y is H(Y) less the curve: H(Y) alone at R_X = 0, H(Y|X) once R_X reaches the entropy of
+        the distinct inputs at the latest. T is what Y's description may take for known.
+
+        Args:
+            rate: R_X, nats, any shape. None is 0, the complexities of the solutions and the entropy of the inputs.
+
+        Returns:
+            The rates and the two bounds on the smallest R_Y, of one shape.
+
+        Raises:
+            InputError: a rate is negative or not finite.
+
+        Example:
+            >>> found = curve(np.array([[0.45, 0.05], [0.05, 0.45]]), [2.0]).side_information([0.0, 1.0])
+            >>> found.upper.round(4), bool((found.upper - found.lower).max() < 1e-6)
+            (array([0.6931, 0.3251]), True)
+
+        References:
+            Wyner (1975), "On source coding with side information at the decoder".
+            Ahlswede & Korner (1975), "Source coding with side information and a converse for degraded broadcast
+            channels".
+        """
+        r = _not_negative("rate", np.r_[0.0, self.complexity, self.entropy] if rate is None else rate)
+        r = np.sort(r) if rate is None else r
+        p_x, p = self.reduction.table
+        total = float(entropy(p_x @ p))
+        attained, bound = total - self.lower(r), total - self.upper(r)
+        return SideInformation(r, np.minimum(bound, attained), attained)
 
     def refined(self, betas: Any) -> "InformationCurve":
         """The curve with solutions at further betas."""

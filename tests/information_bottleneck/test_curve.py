@@ -145,6 +145,32 @@ def test_dataset():
     assert (data.relevance <= data.upper + 1e-9).all()
 
 
+def test_side_information():
+    """Wyner's region of the binary symmetric source: R_Y = h(p * q) at R_X = ln 2 - h(q)."""
+    p = 0.1
+    found = curve(reference.binary_symmetric(p))
+    q = np.linspace(0, 0.5, 30)
+    rate = np.log(2) - reference.binary_entropy(q)
+    truth = reference.binary_entropy(p + q - 2 * p * q)
+    side = found.side_information(rate.reshape(5, 6))
+    assert side.lower.shape == side.upper.shape == (5, 6)
+    assert (side.lower.ravel() <= truth + 1e-9).all()
+    assert (truth <= side.upper.ravel() + 1e-9).all()
+    assert (side.upper - side.lower).max() < 1.1e-3 * found.information
+
+
+def test_ends_of_side_information():
+    p_x, p = reference.random_table(6, 3)
+    found = curve((p_x, p), [1.0, 3.0])
+    side = found.side_information()
+    h_y = -(p_x @ p * np.log(p_x @ p)).sum()
+    assert (np.diff(side.rate) >= 0).all()
+    assert (np.diff(side.upper) <= 1e-12).all()
+    np.testing.assert_allclose([side.lower[0], side.upper[0]], h_y, rtol=1e-12)
+    np.testing.assert_allclose([side.lower[-1], side.upper[-1]], -(p_x[:, None] * p * np.log(p)).sum(), rtol=1e-9)
+    np.testing.assert_allclose(found.side_information(1e3).upper, h_y - found.information, rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -153,6 +179,7 @@ def test_dataset():
         (lambda c, j: curve(j, [1.0], method="newton"), "unknown method 'newton'"),
         (lambda c, j: c.at_complexity(-0.1), "complexity must be at least 0"),
         (lambda c, j: c.at_complexity(np.nan), "complexity must be at least 0"),
+        (lambda c, j: c.side_information([0.1, -0.1]), "rate must be at least 0"),
         (lambda c, j: c.at_relevance(5.0), r"relevance is 5 nat, more than I\(X;Y\)"),
     ],
 )
