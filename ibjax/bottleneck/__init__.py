@@ -1,8 +1,10 @@
 """The information bottleneck of tables: every answer carries the certificate of its optimality."""
 
+from ibjax.bottleneck.agglomerative import Agglomeration, agglomerative
 from ibjax.bottleneck.blahut_arimoto import BlahutArimoto, blahut_arimoto
 from ibjax.bottleneck.certificate import Gap, optimality_gap
 from ibjax.bottleneck.curve import CurvePoint, InformationCurve, SideInformation, curve
+from ibjax.bottleneck.deterministic import DeterministicBottleneck, deterministic
 from ibjax.bottleneck.encoders import EncoderInformation, encoder_information
 from ibjax.bottleneck.gaussian import GaussianBottleneck, gaussian
 from ibjax.bottleneck.lanes import METHODS, Status
@@ -12,14 +14,17 @@ from ibjax.bottleneck.rate_distortion import ChannelCapacity, RateDistortion, ch
 from ibjax.bottleneck.reduce import Reduction, reduce
 from ibjax.bottleneck.refinement import Refinement, successive_refinement
 from ibjax.bottleneck.solve import IBSolution, solve
+from ibjax.bottleneck.squared import SquaredBottleneck, squared
 from ibjax.bottleneck.table import Table, as_table
 from ibjax.bottleneck.transitions import Transition, local_threshold, transitions
 
 __all__ = [
     "METHODS",
+    "Agglomeration",
     "BlahutArimoto",
     "ChannelCapacity",
     "CurvePoint",
+    "DeterministicBottleneck",
     "EncoderInformation",
     "Gap",
     "GaussianBottleneck",
@@ -31,14 +36,17 @@ __all__ = [
     "Reduction",
     "Refinement",
     "SideInformation",
+    "SquaredBottleneck",
     "Status",
     "Table",
     "Transition",
     "against_bound",
+    "agglomerative",
     "as_table",
     "blahut_arimoto",
     "channel_capacity",
     "curve",
+    "deterministic",
     "encoder_information",
     "gaussian",
     "local_threshold",
@@ -47,6 +55,7 @@ __all__ = [
     "rate_distortion",
     "reduce",
     "solve",
+    "squared",
     "successive_refinement",
     "transitions",
 ]

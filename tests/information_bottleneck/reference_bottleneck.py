@@ -37,6 +37,16 @@ def binary_erasure(e):
     return table([(1 - e) / 2, e, (1 - e) / 2], [[1, 0], [0.5, 0.5], [0, 1]])
 
 
+def ultrametric_blocks(eigenvalues=(0.9, 0.6, 0.3)):
+    """Eight inputs and labels in blocks of four in blocks of two: a symmetric channel whose eigenvectors are Haar's."""
+    rows = np.full((8, 8), 1 / 8)
+    for eigenvalue, size in zip(eigenvalues, (8, 4, 2), strict=True):
+        sign = np.where(np.arange(8) // (size // 2) % 2, -1, 1)
+        same = np.arange(8) // size == np.arange(8)[:, None] // size
+        rows += eigenvalue / size * np.where(same, sign * sign[:, None], 0)
+    return table(np.full(8, 1 / 8), rows)
+
+
 def random_table(n, labels, seed=0, concentration=0.5):
     rng = np.random.default_rng(seed)
     return rng.dirichlet(np.ones(n)), rng.dirichlet(np.full(labels, concentration), size=n)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from information_bottleneck import reference_bottleneck as reference
 
-from ibjax.bottleneck import METHODS, Status, solve
+from ibjax.bottleneck import METHODS, Status, local_threshold, solve
 from ibjax.datasets import szt
 from ibjax.errors import InputError
 
@@ -145,6 +145,29 @@ def test_equal_rows_and_inputs_without_mass_change_nothing():
     np.testing.assert_allclose(other.lagrangian, found.lagrangian, atol=1e-12)
     np.testing.assert_allclose(other.encoder[:6], other.encoder[7:], atol=0)
     np.testing.assert_allclose(other.encoder[6], other.marginal, atol=1e-15)
+
+
+@pytest.mark.parametrize("method", [pytest.param("auto", marks=pytest.mark.slow), "blahut-arimoto"])
+def test_blocks_split_one_level_after_the_other(method):
+    joint = reference.ultrametric_blocks()
+    np.testing.assert_allclose(local_threshold(joint), 1 / 0.9**2, rtol=1e-12)
+    for beta, count in [(1.2, 1), (1.5, 2), (2.0, 2), (4.0, 4), (6.0, 4), (12.0, 8), (50.0, 8)]:
+        found = solve(joint, beta, method=method)
+        check(found, joint)
+        # The simple method keeps copies of a cluster.
+        copies = found.decoder.round(3)
+        assert len(np.unique(copies, axis=0)) == count
+        assert method != "auto" or len(copies) == count
+        if count == 1:
+            assert found.complexity < 1e-9
+        elif count == 2:
+            # The two halves: a binary symmetric source of eigenvalue 0.9.
+            half = found.encoder @ (copies[:, :4].sum(axis=1) > 0.5)
+            assert abs(half[:4] - half[0]).max() < 1e-6
+            expected = reference.binary_symmetric_solution(0.05, beta)
+            np.testing.assert_allclose([found.complexity, found.relevance], expected, atol=1e-6)
+        else:
+            assert found.complexity > np.log(count / 2)
 
 
 @pytest.mark.parametrize("gamma", [0.3, 8.0])
