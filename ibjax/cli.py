@@ -227,7 +227,7 @@ def curve(
     _print_curve(found, found_transitions, table.name)
     if transitions and not two:
         Console().print("transitions are located for two labels only", highlight=False)
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True)
     console.print(f"{len(found.beta)} solutions in {out / 'curve.csv'}", highlight=False)
     if figures:
         from ibjax.plotting import save_curve

@@ -95,6 +95,7 @@ def test_what_changes_nothing():
         np.testing.assert_allclose(in_double(*other), found, rtol=0, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_jit_vmap_and_a_plain_call_agree():
     batch = [np.stack(a).astype(np.float32) for a in zip(*(samples("normal", seed=s) for s in range(2)), strict=True)]
     together = jax.vmap(measure)(*batch)

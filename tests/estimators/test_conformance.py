@@ -161,6 +161,7 @@ def test_many_at_once(name):
     np.testing.assert_allclose(jax.jit(jax.vmap(CASES[name].est))(xs, ys).value, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @every
 def test_precision_is_kept(name):
     case = CASES[name]

@@ -412,6 +412,7 @@ def test_empty_cells_are_undersampled():
     assert float(found.diagnostics["alone"]) > 0.5
 
 
+@pytest.mark.slow
 def test_exact_discrete_columns_are_not_starved():
     """Twelve binary columns have no finer cells than two a column."""
     rng = np.random.default_rng(0)
@@ -773,6 +774,7 @@ def test_fewer_bits_are_fewer_bins():
     assert int(EDGE()(x, y).diagnostics["bins"]) > 8
 
 
+@pytest.mark.slow
 def test_a_stream_of_nothing_finite_and_of_a_constant():
     x, y = samples("normal")
     stream = EDGE().stream(x, y)

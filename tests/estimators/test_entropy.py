@@ -116,6 +116,7 @@ def test_grassberger_is_unbiased_for_a_poisson_cell():
     np.testing.assert_allclose((poisson * c * g).sum(), z * np.log(z), atol=2 * np.exp(-2 * z) * z)
 
 
+@pytest.mark.slow
 def test_unseen_symbols_of_large_samples():
     """Where the published formula has lost all digits."""
     mp = pytest.importorskip("mpmath")
@@ -145,6 +146,7 @@ def test_nsb_of_one_sample_is_half_the_largest_entropy(size):
     np.testing.assert_allclose(nsb_entropy([1], size), np.log(size) / 2, rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("counts", "size"), [((5, 0, 0), 4), ((7, 1, 1, 2, 2, 1, 3), 12), ((50, 50, 48), 3)])
 def test_nsb_is_mpmaths(counts, size):
     pytest.importorskip("mpmath")

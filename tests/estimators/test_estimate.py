@@ -123,7 +123,8 @@ def test_wrong_names(text, message):
 
 
 def test_layers_are_measured_by_those_that_can():
-    assert set(LAYER_ESTIMATORS) == {"binning", "edge", "kernel", "renyi"} < set(ESTIMATORS)
+    measured = {"binning", "edge", "kernel", "noisy-ksg", "quantised", "renyi"}
+    assert set(LAYER_ESTIMATORS) == measured < set(ESTIMATORS)
     for name in LAYER_ESTIMATORS:
         assert isinstance(parse_layer(name), LayerEstimator)
     with pytest.raises(InputError, match="ksg measures samples, not layers: choose from binning"):
@@ -161,6 +162,7 @@ def test_real_labels_of_a_layer_are_refused(unchecked):
             parse_layer(name).layer(t, y)
 
 
+@pytest.mark.slow
 def test_pairs_of_labels_and_a_pair_that_is_not_finite():
     xs, ys = normal(100, pairs=4)
     xs[2, 5] = np.nan
@@ -169,6 +171,7 @@ def test_pairs_of_labels_and_a_pair_that_is_not_finite():
     assert found.diagnostics["non_finite"].tolist() == [False, False, True, False]
 
 
+@pytest.mark.slow
 def test_every_pair_has_a_key_of_its_own():
     xs, ys = normal(100, pairs=2)
     rule = EDGE(rule="published")
@@ -221,6 +224,7 @@ def counted(x, y):
     return (table * np.log(np.where(table > 0, table / (of_x * of_y), 1))).sum(), np.count_nonzero(table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [(1, 1), (3, 2), (6, 5), (12, 20)], ids=str)
 def test_binned_samples_are_counted(columns):
     rng = np.random.default_rng(0)
@@ -294,6 +298,7 @@ def test_wrong_samples_to_bin():
         Binning(bins=3.0)(x, y)
 
 
+@pytest.mark.slow
 def test_a_table_whose_keys_fit_together_and_one_whose_do_not():
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 3, (200, 2)), rng.integers(0, 4, (200, 1))

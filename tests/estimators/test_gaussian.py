@@ -247,6 +247,7 @@ def test_the_corrected_estimate_is_unbiased(case):
     assert reference.bias(n, dx, dy) > 8 * error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copula", [False, True])
 @pytest.mark.parametrize("case", LARGER)
 def test_the_standard_error_is_the_deviation(copula, case):
@@ -349,6 +350,7 @@ def test_constants_and_copies(estimator):
     assert_same(wide, found, 2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", BOTH, ids=name)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_function_is_infinite(estimator, dtype):

@@ -74,6 +74,7 @@ def assert_near(found, expected, atol=3e-6):
 # --- Against the reference ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("units", "bound"), [(1, "upper"), (UNITS, "upper"), (UNITS, "lower"), (WIDE_UNITS, "lower")])
 def test_single_precision(units, bound):
     t, (y, soft) = activations(units=units), labels()

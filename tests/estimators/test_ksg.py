@@ -330,6 +330,7 @@ def test_labels_are_any_integers_and_truth_values():
     np.testing.assert_array_equal(two, measure(x, (labels == 1).astype(np.int32)).value)
 
 
+@pytest.mark.slow
 def test_what_is_not_finite_is_nan_inside_jit():
     for program in (jitted, jax.jit(KSG(k=KS, engine="tree"))):
         for bad in (np.nan, np.inf, -np.inf):

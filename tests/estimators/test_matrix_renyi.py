@@ -183,6 +183,7 @@ def test_gradients_where_eigenvalues_coincide():
         assert found == pytest.approx((steps[0] - steps[1]) / 2e-5, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_gradients_in_single_precision_under_jit_and_vmap():
     x, y = (np.stack([samples(seed=s)[i] for s in range(2)]).astype(np.float32) for i in range(2))
     gradient = jax.grad(lambda x, y: MatrixRenyi(bandwidth=1.0)(x, y).value)
@@ -240,6 +241,7 @@ def test_jit_vmap_map_and_a_plain_call_agree():
             jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), one, other)
 
 
+@pytest.mark.slow
 def test_a_constant_carries_no_information():
     x, y = samples()
     for one, other in ((np.ones_like(x), y), (x, np.ones_like(y)), (np.ones_like(x), LABELS), (x, 0 * LABELS)):

@@ -25,6 +25,7 @@ def test_between_the_kernel_bounds_where_all_inputs_are_given():
     assert float(found.relevance) == pytest.approx(np.log(2), abs=0.1)
 
 
+@pytest.mark.slow
 def test_it_is_an_entropy_less_the_noise_and_an_estimate_of_labels():
     t = np.random.default_rng(1).normal(size=(200, 3)).astype(np.float32)
     labels = (t[:, 0] > 0).astype(int)

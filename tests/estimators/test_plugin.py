@@ -56,6 +56,7 @@ def test_tables_and_samples_are_the_references(correction):
         np.testing.assert_allclose(larger(x, y).value, information(table, correction, (7, 9)), rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_nsb_is_the_references():
     pytest.importorskip("mpmath")
     x, y = dependent(12, (3, 2))

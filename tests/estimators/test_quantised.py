@@ -34,6 +34,7 @@ def test_quantising_again_changes_nothing():
     np.testing.assert_array_equal(by_numpy(quantise(once, 4), 4, T.min(), T.max()), by_numpy(once, 4, T.min(), T.max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [1, 5, 8, 11])
 @pytest.mark.parametrize(("low", "high"), [(None, None), (-3.0, 2.0), (-50.0, 50.0)])
 def test_the_information_is_that_of_two_existing_rules(bits, low, high):

@@ -63,6 +63,7 @@ def test_the_definition(est):
             assert float(single.value) == pytest.approx(value, abs=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["fixed", "neuron"])
 def test_hard_bins_are_the_limit(kind):
     x, y, labels = samples(500)
@@ -75,6 +76,7 @@ def test_hard_bins_are_the_limit(kind):
             assert gaps[2] < 1e-9
 
 
+@pytest.mark.slow
 def test_values_far_outside_are_in_the_outermost_bins():
     est = SoftBinning(5, 0.25, "fixed", -1.0, 1.0)
     y = np.tile([0, 1], 20)
@@ -84,6 +86,7 @@ def test_values_far_outside_are_in_the_outermost_bins():
         assert np.isfinite(jax.grad(lambda x: est(x, y).value)(x)).all()
 
 
+@pytest.mark.slow
 def test_information_is_between_0_and_the_ceiling():
     for seed in range(5):
         x, y, labels = samples(seed=seed, dtype=np.float32)
@@ -129,6 +132,7 @@ def test_two_samples():
 # --- Gradients ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("est", SETTINGS)
 def test_gradients_are_finite_differences(est):
     x, y, labels = samples()
@@ -162,6 +166,7 @@ def test_the_ends_of_the_own_range_are_held():
         np.testing.assert_allclose(gradient()(SoftBinning(), x, y)[1], gradient()(fixed, x, y)[1], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_it_is_a_loss():
     """Ascent makes a column tell labels that it did not tell."""
     y = np.tile([0, 1], N // 2)

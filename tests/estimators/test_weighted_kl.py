@@ -203,6 +203,7 @@ def test_what_changes_nothing():
     assert in_double(y, x)[0] == pytest.approx(found, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_the_key_is_of_the_error_bar():
     x, y = samples()
     found = [measure(x, y, key) for key in (None, None, jax.random.key(1))]

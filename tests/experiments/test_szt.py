@@ -86,22 +86,15 @@ def test_a_preset_makes_its_study(preset):
     assert (len(study.inside), len(study.after)) == ((0, 3) if preset == "lorenzen" else (1, 0))
 
 
-@pytest.fixture
-def quick_compilation():
-    """Nothing here depends on how well XLA optimises."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def tiny(preset, **changes) -> SZT:
     """A preset on a narrower network, two replicas and two epochs."""
     settings = {"replicas": 2, "epochs": 2, "widths": (12, 3, 2), "chunk_size": 2} | changes
     return dataclasses.replace(PRESETS[preset], **settings)
 
 
-@pytest.mark.usefixtures("quick_compilation")
-@pytest.mark.parametrize("preset", LITERATURE)
+@pytest.mark.parametrize(
+    "preset", [name if name == "deck" else pytest.param(name, marks=pytest.mark.slow) for name in LITERATURE]
+)
 def test_a_preset_runs(preset, tmp_path):
     config = tiny(preset)
     plane = run(config, tmp_path, progress=False)

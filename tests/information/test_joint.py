@@ -221,6 +221,7 @@ def test_a_table_may_be_written_with_traced_numbers():
     np.testing.assert_allclose(slope, 2 * math.log(0.1 / 0.4), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_double_precision_is_kept():
     joint = JointDistribution.from_table(NOISY)
     assert all(a.dtype == np.float64 for a in everything(joint))

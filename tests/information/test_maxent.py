@@ -104,6 +104,7 @@ def moments(seed, n, k, spread=1.0):
     return prior, features, rng.dirichlet(np.full(n, spread)) @ features
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.integers(0, 10_000), st.sampled_from([(5, 1), (9, 3), (30, 6)]), st.sampled_from([0.1, 1.0]))
 def test_random_moments_meet_the_conditions(seed, shape, spread):

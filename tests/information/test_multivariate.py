@@ -159,6 +159,7 @@ def test_an_added_variable_is_mcgills_recursion(p):
     assert interaction_information(four) == near(given_w - interaction_information(p), abs=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", SCALARS)
 def test_units_jit_and_map(measure):
     p = np.random.default_rng(0).dirichlet(np.ones(12), size=4).reshape(4, *SHAPE)

@@ -170,6 +170,7 @@ def test_ripples_below_the_first_transition_are_nothing():
     np.testing.assert_allclose([found.beta_complexity, found.beta_relevance], 1 / 0.8**2, rtol=5e-3)
 
 
+@pytest.mark.slow
 def test_on_a_straight_line_all_have_its_beta():
     """A bit whose label is erased with probability e: I(T;Y) = (1 - e) I(X;T) up to X itself."""
     e = 0.25

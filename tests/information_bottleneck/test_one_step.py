@@ -81,6 +81,7 @@ def test_binary_symmetric_source(q, direction):
     np.testing.assert_allclose(found.divergence, 0, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_one_step_gains_no_more_than_there_is_to_gain():
     joint = reference.random_table(9, 2, 5)
     encoders = np.stack([soft_encoder(9, 5, seed, 4.0) for seed in range(8)])

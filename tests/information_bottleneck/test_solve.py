@@ -100,6 +100,7 @@ def test_a_function_of_the_input(method):
     assert solve((p_x, rows), 0.9, method=method).complexity < 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("labels", [2, 3, 5])
 @pytest.mark.parametrize("beta", [0.7, 1.5, 4.0, 15.0])
 def test_both_methods_agree_on_random_tables(labels, beta):

@@ -126,6 +126,7 @@ def test_a_sample_of_weight_0_is_not_there(bound):
         np.testing.assert_allclose(bound(jnp.asarray(s), weights), reference(bound, rest), rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bound", BOUNDS, ids=name)
 def test_the_standard_error_is_the_deviation(bound):
     rng = np.random.default_rng(3)

@@ -45,6 +45,7 @@ def test_critics_score_every_pair(critic):
         np.testing.assert_allclose(alone[0, 0], scores[i, j], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_the_two_critics_are():
     separable = Separable((3, 2), (8,), 4, rngs=nnx.Rngs(0))
     separable.g.layers[-1].weight[...] = jnp.ones((4, 8))

@@ -120,6 +120,7 @@ def test_two_layers_are_those_of_brute_force(noise):
     assert found.bias.max() < 0.02
 
 
+@pytest.mark.slow
 def test_the_bias_is_as_stated():
     """The mean over many keys is too high by the mean of ``bias``."""
     found = many(0.4)
@@ -196,6 +197,7 @@ def test_the_order_of_inputs_is_nothing():
     np.testing.assert_allclose(renamed.relevance, found.relevance, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_many_units_do_not_underflow():
     """In 300 units a point's own Gaussian is e^-150, which single precision does not hold."""
     rng = np.random.default_rng(0)
@@ -214,6 +216,7 @@ def test_blocks_change_nothing():
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=5e-6), one, other)
 
 
+@pytest.mark.slow
 def test_compiled_or_not_and_many_replicas():
     network, keys = NoisyNetwork(0.5, 100), jax.random.split(KEY, 3)
     replicas = jax.vmap(MLP_322.init)(keys)

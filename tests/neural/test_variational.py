@@ -343,6 +343,7 @@ def test_divergence_keeps_the_best(estimator):
     assert not found(estimator).diagnostics["diverged"]
 
 
+@pytest.mark.slow
 def test_unfinished():
     x, y = normals()
     short = dataclasses.replace(ALL[0], steps=20)(x, y, KEY)

@@ -41,6 +41,7 @@ def many(labels):
     return from_activations(LAYERS, Y, estimators=EVERY, p_y_given_x=labels, epochs=EPOCHS, title="mine")
 
 
+@pytest.mark.slow
 def test_many_epochs_are_each_estimator_s_own_numbers(many, labels):
     y = jnp.asarray(Y if labels is None else labels.astype(np.float32))
     assert dict(many.sizes) == {"estimator": 3, "replica": 1, "snapshot": 3, "layer": 2}

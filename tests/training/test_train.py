@@ -365,6 +365,7 @@ def test_looking_changes_nothing(main, start):
     assert_same(rested, start)
 
 
+@pytest.mark.slow
 def test_a_segment_of_several_slots(net, data, main, start):
     run = jax.jit(lambda state, slots: segment(net, BATCHES, data, state, slots, measure=measure, keep_parameters=True))
     slots = Slots(np.array([1, 2, 0, 1]), np.array([True, False, True, True]))
