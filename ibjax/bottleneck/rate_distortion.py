@@ -9,6 +9,7 @@ import numpy as np
 from jax.scipy.special import xlogy
 from scipy.optimize import brentq
 
+from ibjax.bottleneck.batch import each
 from ibjax.bottleneck.interior_point import Simplex, minimise_on_simplex
 from ibjax.bottleneck.lanes import Status
 from ibjax.bottleneck.table import SLACK
@@ -24,7 +25,7 @@ LARGEST_SLOPE = 1e8
 
 
 class RateDistortion(NamedTuple):
-    """A point of the rate-distortion curve, nats.
+    """A point of the rate-distortion curve, nats; of several problems every field is an array with their axes first.
 
     Attributes:
         rate: I(X;Y').
@@ -48,7 +49,7 @@ class RateDistortion(NamedTuple):
 
 
 class ChannelCapacity(NamedTuple):
-    """The capacity of a channel, nats.
+    """The capacity of a channel, nats; of several problems every field is an array with their axes first.
 
     Attributes:
         capacity: I(X;Y) of the input; with a slope, of the best trade-off with the cost.
@@ -71,8 +72,8 @@ def rate_distortion(
     p_x: Any,
     distortion: Any,
     *,
-    slope: float | None = None,
-    target: float | None = None,
+    slope: Any = None,
+    target: Any = None,
     tolerance: float = TOLERANCE,
     max_iterations: int = MAX_ITERATIONS,
 ) -> RateDistortion:
@@ -86,9 +87,9 @@ def rate_distortion(
     the Blahut-Arimoto iteration stalls as reproductions lose their mass.
 
     Args:
-        p_x: probabilities of the source, shape (n,).
-        distortion: d(x, y) >= 0, shape (n, m); infinite where y may not stand for x.
-        slope: s > 0, nats per unit of distortion.
+        p_x: probabilities of the source, shape (..., n).
+        distortion: d(x, y) >= 0, shape (..., n, m); infinite where y may not stand for x.
+        slope: s > 0, nats per unit of distortion; one, or one for each problem of the leading axes.
         target: D, instead of the slope, which is then searched for.
         tolerance: of the gap, nats.
         max_iterations: Newton steps of one slope.
@@ -110,6 +111,14 @@ def rate_distortion(
         Blahut (1972), "Computation of channel capacity and rate-distortion functions", theorems 5 and 6.
         Mehrotra (1992), "On the implementation of a primal-dual interior point method".
     """
+    solve = functools.partial(_rate_distortion, tolerance=tolerance, max_iterations=max_iterations)
+    return each(solve, p_x=(p_x, 1), distortion=(distortion, 2), slope=(slope, 0), target=(target, 0))
+
+
+def _rate_distortion(
+    p_x: Any, distortion: Any, slope: Any = None, target: Any = None, *, tolerance: float, max_iterations: int
+) -> RateDistortion:
+    """`rate_distortion` of one problem."""
     p, d = _distribution("p_x", p_x), _matrix("distortion", distortion)
     if len(d) != len(p):
         raise InputError(f"p_x has {len(p)} symbols and distortion {len(d)} rows: one row for every symbol")
@@ -139,7 +148,7 @@ def channel_capacity(
     p_y_given_x: Any,
     *,
     cost: Any = None,
-    slope: float = 0.0,
+    slope: Any = 0.0,
     tolerance: float = TOLERANCE,
     max_iterations: int = MAX_ITERATIONS,
 ) -> ChannelCapacity:
@@ -149,9 +158,9 @@ def channel_capacity(
     D(x) = KL(p(y|x) || p(y)) - slope cost(x), nats.
 
     Args:
-        p_y_given_x: the channel, shape (n, m), rows sum to one.
-        cost: of every input, shape (n,).
-        slope: nats per unit of cost, at least 0.
+        p_y_given_x: the channel, shape (..., n, m), rows sum to one.
+        cost: of every input, shape (..., n).
+        slope: nats per unit of cost, at least 0; one, or one for each problem of the leading axes.
         tolerance: of the gap, nats.
         max_iterations: Newton steps.
 
@@ -169,6 +178,14 @@ def channel_capacity(
     References:
         Blahut (1972), "Computation of channel capacity and rate-distortion functions", theorems 1 and 2.
     """
+    solve = functools.partial(_channel_capacity, tolerance=tolerance, max_iterations=max_iterations)
+    return each(solve, p_y_given_x=(p_y_given_x, 2), cost=(cost, 1), slope=(slope, 0))
+
+
+def _channel_capacity(
+    p_y_given_x: Any, cost: Any = None, slope: Any = 0.0, *, tolerance: float, max_iterations: int
+) -> ChannelCapacity:
+    """`channel_capacity` of one problem."""
     channel = np.stack(
         [_distribution(f"p_y_given_x[{i}]", row) for i, row in enumerate(_matrix("p_y_given_x", p_y_given_x))]
     )
@@ -181,7 +198,7 @@ def channel_capacity(
     with jax.enable_x64(True):
         q, value, gap, iterations, done = jax.tree.map(
             np.asarray,
-            _capacity(jnp.asarray(channel[:, used]), jnp.asarray(slope * costs), tolerance, max_iterations),
+            _capacity(jnp.asarray(channel[:, used]), jnp.asarray(float(slope) * costs), tolerance, max_iterations),
         )
     spent = float(q @ costs)
     return ChannelCapacity(

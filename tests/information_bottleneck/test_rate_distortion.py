@@ -146,3 +146,35 @@ HAMMING = 1 - np.eye(2)
 def test_bad_input(unchecked, call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+# --- Several problems ----------------------------------------------------------------------------------------
+
+
+def test_problems_of_leading_axes_are_solved_one_by_one():
+    rng = np.random.default_rng(7)
+    p_x, d = rng.dirichlet(np.ones(4), (2, 3)), rng.random((3, 4, 5))
+    slopes = np.array([[1.0], [4.0]])
+    found = rate_distortion(p_x, d, slope=slopes)
+    assert found.rate.shape == (2, 3)
+    assert found.channel.shape == (2, 3, 4, 5)
+    one = rate_distortion(p_x[1, 2], d[2], slope=4.0)
+    for name, value in one._asdict().items():
+        np.testing.assert_array_equal(getattr(found, name)[1, 2], value, err_msg=name)
+    channels, costs = rng.dirichlet(np.ones(3), (6, 4)), rng.random(4)
+    found = channel_capacity(channels, cost=costs, slope=0.1)
+    for i, channel in enumerate(channels):
+        one = channel_capacity(channel, cost=costs, slope=0.1)
+        assert found.capacity[i] == one.capacity
+        np.testing.assert_array_equal(found.input[i], one.input)
+    assert (found.status == Status.CONVERGED).all()
+
+
+def test_a_wrong_problem_is_named():
+    channels = np.array([np.eye(2), [[0.5, 0.6], [0, 1]]])
+    with pytest.raises(InputError, match=r"problem 1: p_y_given_x\[0\] sums to 1.1"):
+        channel_capacity(channels)
+    with pytest.raises(InputError, match="leading axes must fit each other"):
+        rate_distortion(np.full((2, 3), 1 / 3), np.ones((4, 3, 3)), slope=1.0)
+    with pytest.raises(InputError, match="there is no problem"):
+        channel_capacity(np.ones((0, 2, 2)))
