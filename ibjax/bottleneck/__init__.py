@@ -14,7 +14,9 @@ from ibjax.bottleneck.rate_distortion import ChannelCapacity, RateDistortion, ch
 from ibjax.bottleneck.reduce import Reduction, reduce
 from ibjax.bottleneck.refinement import Refinement, successive_refinement
 from ibjax.bottleneck.solve import IBSolution, solve
+from ibjax.bottleneck.solve_many import Solutions, solve_many
 from ibjax.bottleneck.squared import SquaredBottleneck, squared
+from ibjax.bottleneck.squarem import Squarem, squarem
 from ibjax.bottleneck.table import Table, as_table
 from ibjax.bottleneck.transitions import Transition, local_threshold, transitions
 
@@ -36,7 +38,9 @@ __all__ = [
     "Reduction",
     "Refinement",
     "SideInformation",
+    "Solutions",
     "SquaredBottleneck",
+    "Squarem",
     "Status",
     "Table",
     "Transition",
@@ -55,7 +59,9 @@ __all__ = [
     "rate_distortion",
     "reduce",
     "solve",
+    "solve_many",
     "squared",
+    "squarem",
     "successive_refinement",
     "transitions",
 ]

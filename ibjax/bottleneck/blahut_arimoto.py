@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import logsumexp, xlogy
+from jax.scipy.special import xlogy
 from jaxtyping import Array, Bool, Float, Int
 
 LOG_FLOOR = -500.0
@@ -46,8 +46,12 @@ def fixed_point_map(p_x: Any, p_y_given_x: Any, beta: Any, log_weights: Any, log
         ln p(t), ln p(y|t) and the free energy -sum_x p(x) ln Z(x) of the state given.
     """
     joint = log_weights + log_likelihood(beta, p_y_given_x, log_decoder)
-    log_z = logsumexp(joint, axis=1)
-    responsibility = p_x[:, None] * jnp.exp(joint - log_z[:, None])
+    # One exponential an entry: it is what a step costs.
+    largest = joint.max(axis=1, keepdims=True)
+    share = jnp.exp(joint - largest)
+    z = share.sum(axis=1, keepdims=True)
+    log_z = (largest + jnp.log(z))[:, 0]
+    responsibility = share * (p_x[:, None] / z)
     weights = responsibility.sum(axis=0)
     decoder = jnp.matmul(responsibility.T, p_y_given_x, precision=jax.lax.Precision.HIGHEST)
     dead = weights <= 0

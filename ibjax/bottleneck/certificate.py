@@ -1,6 +1,5 @@
 """How far a solution can be from the best of all: the gap of the dual problem, certified or searched."""
 
-import functools
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -17,8 +16,12 @@ CORE = 0.05
 """Half-width in log-odds at beta = 1 of the interval about each atom: a bound that is centred on a peak is tight."""
 MAX_BISECTIONS = 60
 EPS = float(np.finfo(np.float64).eps)
-CLIMBS = 30
-"""Ascents of c by the multi-start search; every one raises c, and the best start is climbed further."""
+CLIMBS = (4, 1), (8, 4), (20, 16), (60, 64)
+"""Ascents of c by the multi-start search, and the share of the starts that makes them, one of so many."""
+FEWEST = 32
+"""So many starts, where there are so many, make all ascents but the last."""
+PEAKS = 8
+"""Starts that make the last ascents, at least."""
 
 
 class Gap(NamedTuple):
@@ -75,10 +78,10 @@ def optimality_gap(
         return _certified(p_x, p_y_given_x, beta, log_z, decoder, tolerance)
     with jax.enable_x64(True):
         value, point = jax.lax.map(
-            lambda lane: _search(jnp.asarray(p_x), jnp.asarray(p_y_given_x), *lane),
+            lambda lane: jax.tree.map(lambda a: a[0], search(jnp.asarray(p_x), jnp.asarray(p_y_given_x), *lane)),
             tuple(jnp.asarray(a, jnp.float64) for a in (beta, log_z, decoder)),
         )
-    return Gap(np.maximum(np.asarray(value), 0.0), "searched", np.asarray(point))
+    return Gap(np.maximum(np.asarray(value), 0.0), "searched", np.exp(np.asarray(point)))
 
 
 def log_odds(p: Any, largest: float) -> Any:
@@ -178,23 +181,50 @@ def _log_c(log_a, u, beta, lane, z):
     return largest + np.log(total) - b * softplus, b * (mean - 1 / (1 + np.exp(-z))), variance
 
 
-@functools.partial(jax.jit, static_argnames="climbs")
-def _search(p_x, p_y_given_x, beta, log_z, decoder, climbs: int = CLIMBS):
-    """Largest ln c that ascents ``s <- sum_x a(x) p(y|x) / sum_x a(x)`` reach, a(x) the terms of c, and where."""
+@jax.jit
+def search(p_x: Any, p_y_given_x: Any, beta: Any, log_z: Any, decoder: Any) -> tuple[jax.Array, jax.Array]:
+    """Peaks of ln c that ascents ``s <- sum_x a(x) p(y|x) / sum_x a(x)`` reach, a(x) the terms of c.
+
+    An ascent never lowers c. They start from every p(y|x) and every cluster: a cluster is a stationary point of c, but
+    perhaps a saddle. The starts that are high or still rising fast go on, for most end where a cluster is, at c = 1.
+
+    Args:
+        p_x: shape (n,).
+        p_y_given_x: shape (n, |Y|).
+        beta: the trade-off of one lane.
+        log_z: ln Z(x), shape (n,).
+        decoder: p(y|t), shape (T, |Y|).
+
+    Returns:
+        ln c in decreasing order, and ln s, of the places where the last ascents began or ended; the first is the
+        largest ln c of all that were seen.
+    """
     log_ratio = jnp.log(p_x) - log_z
 
     def terms(log_s):
         return log_ratio[:, None] + log_likelihood(beta, p_y_given_x, log_s)
 
-    def climb(_, log_s):
-        weight = jax.nn.softmax(terms(log_s), axis=0)
-        s = jnp.matmul(weight.T, p_y_given_x, precision=jax.lax.Precision.HIGHEST)
-        return jnp.maximum(jnp.log(jnp.maximum(s, jnp.exp(LOG_FLOOR))), LOG_FLOOR)
+    def climb(_, carry):
+        log_s, value, _ = carry
+        exponent = terms(log_s)
+        new = logsumexp(exponent, axis=0)
+        s = jnp.matmul(jnp.exp(exponent - new).T, p_y_given_x, precision=jax.lax.Precision.HIGHEST)
+        return jnp.maximum(jnp.log(jnp.maximum(s, jnp.exp(LOG_FLOOR))), LOG_FLOOR), new, new - value
 
-    # An atom is a stationary point of c, perhaps a saddle: from a mixture with each input's row it can leave it.
     start = jnp.concatenate([p_y_given_x, decoder])
-    start = jnp.maximum(jnp.log(jnp.maximum(start, jnp.exp(LOG_FLOOR))), LOG_FLOOR)
-    log_s = jax.lax.fori_loop(0, climbs, climb, start)
-    value = logsumexp(terms(log_s), axis=0)
-    best = jnp.argmax(value)
-    return value[best], jnp.exp(log_s[best])
+    log_s = jnp.maximum(jnp.log(jnp.maximum(start, jnp.exp(LOG_FLOOR))), LOG_FLOOR)
+    total, last = len(start), CLIMBS[-1][0]
+    seen = []
+    for climbs, share in CLIMBS:
+        size = min(total, max(total // share, PEAKS if climbs == last else FEWEST))
+        if seen:
+            log_s, value, gain = seen[-1]
+            _, best = jax.lax.top_k(jnp.nan_to_num(value + last * gain, nan=jnp.inf), size)
+            log_s = log_s[best]
+        value = jnp.full(size, -jnp.inf, log_s.dtype)
+        log_s, _, gain = jax.lax.fori_loop(0, climbs, climb, (log_s, value, value))
+        seen.append((log_s, logsumexp(terms(log_s), axis=0), gain))
+    # Those that stopped early count as they are.
+    places, values = (jnp.concatenate([stage[i] for stage in seen]) for i in (0, 1))
+    value, best = jax.lax.top_k(jnp.nan_to_num(values, nan=jnp.inf), min(total, FEWEST))
+    return value, places[best]

@@ -366,7 +366,7 @@ def _join(one: InformationCurve, other: InformationCurve) -> InformationCurve:
     """All solutions of both, sorted."""
     order = np.argsort(np.concatenate([one.beta, other.beta]), kind="stable")
     width = max(one.lanes.marginal.shape[1], other.lanes.marginal.shape[1])
-    a, b = (_widened(curve.lanes, width) for curve in (one, other))
+    a, b = (curve.lanes.widened(width) for curve in (one, other))
 
     def both(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.concatenate([x, y])[order]
@@ -382,15 +382,6 @@ def _join(one: InformationCurve, other: InformationCurve) -> InformationCurve:
         both(a.status, b.status),
     )
     return _of_lanes(one.reduction, lanes, both(one.complexity, other.complexity), both(one.relevance, other.relevance))
-
-
-def _widened(lanes: Lanes, clusters: int) -> Lanes:
-    missing = clusters - lanes.marginal.shape[1]
-    repeats = np.repeat(lanes.decoder[:, :1], missing, axis=1)
-    return lanes._replace(
-        marginal=np.pad(lanes.marginal, [(0, 0), (0, missing)]),
-        decoder=np.concatenate([lanes.decoder, repeats], axis=1),
-    )
 
 
 def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:

@@ -2,7 +2,6 @@
 
 import enum
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,21 +10,21 @@ import numpy as np
 
 from ibjax.bottleneck.blahut_arimoto import LOG_FLOOR, blahut_arimoto, log_likelihood
 from ibjax.bottleneck.certificate import Gap, GapKind, largest_log_odds, log_odds, optimality_gap
+from ibjax.bottleneck.chunks import in_chunks
 from ibjax.bottleneck.insertion import (
     Atoms,
     Problem,
     insertion,
     polish,
 )
+from ibjax.bottleneck.many_labels import solve_many_labels
 from ibjax.bottleneck.table import Table
 from ibjax.information import entropy
 
 METHODS = ("auto", "blahut-arimoto")
 """Names that `solve` takes."""
-FEW_LABELS = 8
-"""With more, Newton's method has too many unknowns, and ``"auto"`` is ``"blahut-arimoto"``."""
-CHUNK = 8
-"""Lanes of one program: those of a chunk run as long as the slowest, so that neighbouring betas share one."""
+FEW_LABELS = 2
+"""With more, Newton's method has too many unknowns, and ``"auto"`` is `solve_many_labels`."""
 SIZES = (16, 64, 256, 1024)
 """Numbers of inputs that programs are compiled for: smaller tables are padded with inputs without mass."""
 SLOTS = 16
@@ -99,6 +98,15 @@ class Lanes(NamedTuple):
             status[index],
         )
 
+    def widened(self, clusters: int) -> "Lanes":
+        """The same with room for so many clusters."""
+        missing = clusters - self.marginal.shape[1]
+        repeats = np.repeat(self.decoder[:, :1], missing, axis=1)
+        return self._replace(
+            marginal=np.pad(self.marginal, [(0, 0), (0, missing)]),
+            decoder=np.concatenate([self.decoder, repeats], axis=1),
+        )
+
 
 class _State(NamedTuple):
     """What is known of every lane while it is worked on; ``logits`` as in `Atoms`."""
@@ -124,9 +132,36 @@ def solve_lanes(
     back = np.argsort(order, kind="stable")
     with jax.enable_x64(True):
         few = table.p_y_given_x.shape[1] <= FEW_LABELS
-        run = _insertion if method == "auto" and few else _blahut_arimoto
-        lanes = run(table, beta[order], tolerance, max_iterations)
+        if method == "auto" and not few:
+            one = Table(*(a[None] for a in table))
+            lanes = _many_labels(one, np.zeros(len(beta), np.int32), beta[order], tolerance, max_iterations)
+        else:
+            run = _insertion if method == "auto" else _blahut_arimoto
+            lanes = run(table, beta[order], tolerance, max_iterations)
     return lanes.take(back)
+
+
+def solve_tables(
+    tables: Table, problem: np.ndarray, beta: np.ndarray, *, method: str, tolerance: float, max_iterations: int
+) -> Lanes:
+    """Solve lanes of many tables, stacked and padded with inputs without mass, see `solve_many_labels`."""
+    if method == "auto" and tables.p_y_given_x.shape[2] > FEW_LABELS:
+        with jax.enable_x64(True):
+            return _many_labels(tables, problem, beta, tolerance, max_iterations)
+    pieces = []
+    for i, (p_x, p) in enumerate(zip(*tables, strict=True)):
+        mass = p_x > 0
+        settings = {"method": method, "tolerance": tolerance, "max_iterations": max_iterations}
+        found = solve_lanes(Table(p_x[mass], p[mass]), beta[problem == i], **settings)
+        pieces.append(found._replace(log_z=np.pad(found.log_z, [(0, 0), (0, (~mass).sum())])))
+    slots = max(piece.marginal.shape[1] for piece in pieces)
+    pieces = [piece.widened(slots) for piece in pieces]
+    kind = pieces[0].gap_kind
+    back = np.argsort(np.concatenate([np.flatnonzero(problem == i) for i in range(len(pieces))]), kind="stable")
+    columns = [field for field in Lanes._fields if field != "gap_kind"]
+    return Lanes(
+        **{name: np.concatenate([getattr(piece, name) for piece in pieces])[back] for name in columns}, gap_kind=kind
+    )
 
 
 def make_problem(table: Table, limit: float) -> Problem:
@@ -167,25 +202,6 @@ def _polish_chunk(problem: Problem, limit, beta, weights, logits):
 def polish_lanes(problem: Problem, limit: float, beta: np.ndarray, weights: np.ndarray, logits: np.ndarray) -> Any:
     """`polish` of every lane, in NumPy."""
     return in_chunks(functools.partial(_polish_chunk, problem, limit), beta, weights, logits)
-
-
-def in_chunks(function: Callable[..., Any], *trees: Any, chunk: int = CHUNK) -> Any:
-    """Apply a compiled function to lanes chunk by chunk; one compiled program for all, the last chunk padded.
-
-    Args:
-        function: of arrays with a leading axis of lanes.
-        *trees: arrays, or trees of them, with a leading axis of lanes.
-        chunk: lanes of one call.
-
-    Returns:
-        What the function returns, of all lanes, in NumPy.
-    """
-    lanes = len(jax.tree.leaves(trees)[0])
-    pieces = []
-    for begin in range(0, lanes, chunk):
-        take = np.minimum(np.arange(begin, begin + chunk), lanes - 1)
-        pieces.append(function(*jax.tree.map(lambda a, take=take: a[take], trees)))
-    return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves])[:lanes], *pieces)
 
 
 def log_partition(table: Table, beta: np.ndarray, weights: np.ndarray, logits: np.ndarray) -> np.ndarray:
@@ -313,6 +329,18 @@ def _finish(beta: np.ndarray, state: _State, kind: GapKind, tolerance: float) ->
     return Lanes(
         beta, weights, np.exp(host_log_decoder(logits)), state.log_z, state.gap, kind, state.iterations, status
     )
+
+
+def _many_labels(tables: Table, problem: np.ndarray, beta: np.ndarray, tolerance: float, max_iterations: int) -> Lanes:
+    found = solve_many_labels(tables, problem, beta, tolerance, max_iterations)
+    slots = max(len(c.log_weights) for c in found.clusters)
+    weights = np.zeros((len(beta), slots))
+    log_s = np.zeros((len(beta), slots, tables.p_y_given_x.shape[2]))
+    for lane, (log_weights, log_decoder) in enumerate(found.clusters):
+        weights[lane, : len(log_weights)], log_s[lane, : len(log_weights)] = np.exp(log_weights), log_decoder
+    logits = log_s[:, :, 1:] - log_s[:, :, :1]
+    state = _State(weights, logits, found.iterations, found.gap, weights, found.log_z)
+    return _finish(beta, state, "searched", tolerance)
 
 
 def _blahut_arimoto(table: Table, beta: np.ndarray, tolerance: float, max_iterations: int) -> Lanes:

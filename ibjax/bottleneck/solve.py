@@ -64,11 +64,16 @@ def solve(
 ) -> IBSolution:
     """Minimise I(X;T) - beta I(T;Y) over all encoders p(t|x), and bound how far the result is from the minimum.
 
-    Inputs with equal p(y|x) are merged first, which loses nothing. ``"auto"`` starts from one cluster, inserts those
-    that the certificate c(s) = sum_x p(x) / Z(x) exp(-beta KL(p(y|x) || s)) > 1 shows to be missing, and settles them
-    with Newton's method on (p(t), p(y|t)): it leaves local optima and does not slow down at transitions.
-    ``"blahut-arimoto"`` iterates the self-consistent equations from one cluster per distinct input: simple, and slow
-    next to a transition. It is what ``"auto"`` takes for more than eight labels.
+    Inputs with equal p(y|x) are merged first, which loses nothing. What is missing is told by the certificate: where
+    c(s) = sum_x p(x) / Z(x) exp(-beta KL(p(y|x) || s)) > 1 a cluster s lowers the free energy.
+
+    * ``"auto"``, two labels: starts from one cluster, inserts those that are missing, and settles them with
+      Newton's method on (p(t), p(y|t)). It leaves local optima and does not slow down at transitions.
+    * ``"auto"``, more labels: starts from one cluster per distinct input and iterates the self-consistent equations
+      with squared extrapolation (`squarem`); drops the clusters that meet or fade, inserts those that are missing, and
+      finishes the lanes that are slow, next to a transition, with Newton's method.
+    * ``"blahut-arimoto"`` iterates the equations from one cluster per distinct input: simple, slow next to a
+      transition, and it inserts nothing.
 
     For two labels the gap is a bound. For more it is that of a search: a small one is evidence, no proof.
 
@@ -104,12 +109,17 @@ def solve(
 
 def checked_lanes(table: Table, betas: np.ndarray, method: str, tolerance: float, max_iterations: int) -> Lanes:
     """`solve_lanes` after a look at the settings."""
+    check_settings(method, tolerance, max_iterations)
+    return solve_lanes(table, betas, method=method, tolerance=tolerance, max_iterations=max_iterations)
+
+
+def check_settings(method: str, tolerance: float, max_iterations: int) -> None:
+    """Raise an `InputError` if a setting is wrong."""
     choose("method", method, METHODS)
     if not 0 < tolerance < np.inf:
         raise InputError(f"tolerance is {tolerance}: it must be positive, in nats")
     if max_iterations < 1:
         raise InputError(f"max_iterations is {max_iterations}: it must be at least 1")
-    return solve_lanes(table, betas, method=method, tolerance=tolerance, max_iterations=max_iterations)
 
 
 def encoder(table: Table, lanes: Lanes, i: int) -> tuple[np.ndarray, np.ndarray]:

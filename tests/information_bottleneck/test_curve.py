@@ -165,6 +165,7 @@ def test_side_information():
     assert (side.upper - side.lower).max() < 1.1e-3 * found.information
 
 
+@pytest.mark.slow
 def test_ends_of_side_information():
     p_x, p = reference.random_table(6, 3)
     found = curve((p_x, p), [1.0, 3.0])

@@ -98,6 +98,7 @@ def test_the_best_of_all_partitions_into_two():
     assert deterministic(joint, 40.0, clusters=1).lagrangian == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beta", [1.5, 4.0, 15.0])
 def test_alpha_one_is_the_bottleneck(beta):
     joint = reference.random_table(9, 2, seed=1)

@@ -26,6 +26,7 @@ def test_one_dimension(rho):
         assert found.projection.shape == (int(beta > 1 / rho**2), 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dx", "dy"), [(1, 3), (3, 1), (4, 3)])
 def test_the_projection_has_these_informations(dx, dy):
     xx, xy, yy = covariances(dx, dy)

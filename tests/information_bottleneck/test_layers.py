@@ -70,6 +70,7 @@ def test_noise_takes_an_optimal_encoder_below():
     assert (np.diff(found.beta_complexity) < 0).all()
 
 
+@pytest.mark.slow
 def test_the_lagrangian_gap_is_the_smallest_over_beta():
     joint, bound = random_problem()
     x, y = encoder_information(joint, random_encoders(20, 9, 4))

@@ -38,6 +38,7 @@ def test_an_erased_input():
     assert [first.after, second.before, second.after] == [2, 2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gamma", [0.3, 8.0])
 def test_clusters_on_both_sides(gamma):
     joint = np.full(4096, 1 / 4096), np.asarray(szt(gamma=gamma).p_y_given_x, np.float64)

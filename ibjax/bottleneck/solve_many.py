@@ -1,0 +1,172 @@
+"""Many problems at many trade-offs in one call."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp, xlogy
+
+from ibjax.bottleneck.blahut_arimoto import log_likelihood
+from ibjax.bottleneck.certificate import GapKind
+from ibjax.bottleneck.chunks import in_chunks
+from ibjax.bottleneck.lanes import solve_tables
+from ibjax.bottleneck.reduce import MERGE_TOLERANCE, reduce
+from ibjax.bottleneck.solve import TOLERANCE, check_settings
+from ibjax.bottleneck.table import Table, as_betas
+from ibjax.errors import InputError
+
+LANES = 64
+"""Lanes whose informations one program computes."""
+
+
+class Solutions(NamedTuple):
+    """Solutions of a batch of problems, each at every beta; nats, NumPy arrays in double precision.
+
+    Attributes:
+        beta: shape (betas,), in the order given.
+        complexity: I(X;T), shape (..., betas), and so the arrays below.
+        relevance: I(T;Y).
+        lagrangian: I(X;T) - beta I(T;Y).
+        free_energy: -sum_x p(x) ln Z(x).
+        gap: of the lagrangian, see `IBSolution`.
+        clusters: how many a solution has.
+        iterations: evaluations of the fixed-point map or its derivative.
+        status: codes of `Status`.
+        gap_kind: ``"certified"`` or ``"searched"``, of all.
+        marginal: p(t), decreasing, 0 beyond the last; shape (..., betas, T).
+        decoder: p(y|t), that of the first cluster beyond the last; shape (..., betas, T, |Y|).
+    """
+
+    beta: np.ndarray
+    complexity: np.ndarray
+    relevance: np.ndarray
+    lagrangian: np.ndarray
+    free_energy: np.ndarray
+    gap: np.ndarray
+    clusters: np.ndarray
+    iterations: np.ndarray
+    status: np.ndarray
+    gap_kind: GapKind
+    marginal: np.ndarray
+    decoder: np.ndarray
+
+
+def solve_many(
+    joints: Any,
+    betas: Any,
+    *,
+    method: str = "auto",
+    tolerance: float = TOLERANCE,
+    max_iterations: int = 20_000,
+    merge_tolerance: float = MERGE_TOLERANCE,
+) -> Solutions:
+    """Solve a batch of problems, each at every beta: what `solve` finds, as arrays.
+
+    Every problem is reduced by itself, so that none has the same inputs as another; hence arrays of numbers, and not
+    an `InformationCurve`, which holds one table, one entropy and one hull.
+
+    With three labels or more and ``"auto"`` the lanes of all problems run together, problems padded to the largest. Two
+    labels, and ``"blahut-arimoto"``, are solved problem after problem.
+
+    Args:
+        joints: tables of p(x,y), shape (..., n, |Y|), or a pair of p(x), shape (..., n), and p(y|x), shape
+            (..., n, |Y|).
+        betas: positive; multiply I(T;Y) in nats.
+        method: see `solve`, and so the settings below.
+        tolerance: of the gap, nats.
+        max_iterations: evaluations of the fixed-point map.
+        merge_tolerance: see `reduce`.
+
+    Returns:
+        The best found, converged or not: look at ``status``.
+
+    Raises:
+        InputError: a table, a beta or a setting is wrong; the message names the problem.
+
+    Example:
+        >>> tables = np.array([[[0.4, 0.1], [0.1, 0.4]], [[0.45, 0.05], [0.05, 0.45]]])
+        >>> solve_many(tables, [1.0, 3.0]).complexity.round(3)
+        array([[0.   , 0.156],
+               [0.   , 0.658]])
+    """
+    beta = as_betas(betas)
+    check_settings(method, tolerance, max_iterations)
+    leading, problems = _problems(joints)
+    tables = []
+    for index, problem in zip(np.ndindex(*leading), problems, strict=True):
+        try:
+            tables.append(reduce(problem, merge_tolerance).table)
+        except InputError as error:
+            raise InputError(f"problem {index[0] if len(index) == 1 else index}: {error}") from None
+    padded = _padded(tables)
+    which, each = np.repeat(np.arange(len(tables), dtype=np.int32), len(beta)), np.tile(beta, len(tables))
+    # Neighbours in beta take about as long, whatever the problem.
+    order = np.argsort(each, kind="stable")
+    back = np.argsort(order, kind="stable")
+    lanes = solve_tables(
+        padded, which[order], each[order], method=method, tolerance=tolerance, max_iterations=max_iterations
+    ).take(back)
+    with jax.enable_x64(True):
+        with np.errstate(divide="ignore"):
+            logs = np.log(lanes.marginal), np.log(np.maximum(lanes.decoder, 1e-300))
+        arrays = tuple(jnp.asarray(a) for a in padded)
+        complexity, relevance = in_chunks(lambda *a: _informations(arrays, *a), which, each, *logs, chunk=LANES)
+    clusters = (lanes.marginal > 0).sum(axis=1)
+    # Rounding must not make one cluster informative.
+    complexity, relevance = (np.where(clusters == 1, 0.0, np.maximum(v, 0.0)) for v in (complexity, relevance))
+    free_energy = -(lanes.log_z * padded.p_x[which]).sum(axis=1)
+
+    def shaped(values: np.ndarray) -> np.ndarray:
+        return values.reshape(*leading, len(beta), *values.shape[1:])
+
+    return Solutions(
+        beta=beta,
+        complexity=shaped(complexity),
+        relevance=shaped(relevance),
+        lagrangian=shaped(complexity - each * relevance),
+        free_energy=shaped(free_energy),
+        gap=shaped(lanes.gap),
+        clusters=shaped(clusters),
+        iterations=shaped(lanes.iterations),
+        status=shaped(lanes.status),
+        gap_kind=lanes.gap_kind,
+        marginal=shaped(lanes.marginal),
+        decoder=shaped(lanes.decoder),
+    )
+
+
+def _problems(joints: Any) -> tuple[tuple[int, ...], list[Any]]:
+    """Leading shape, and what `reduce` takes, of every problem."""
+    pair = isinstance(joints, (tuple, list)) and len(joints) == 2 and np.ndim(joints[0]) == np.ndim(joints[1]) - 1
+    arrays = [np.asarray(a, np.float64) for a in (joints if pair else (joints,))]
+    leading = arrays[-1].shape[:-2]
+    if arrays[-1].ndim < 2 or (pair and arrays[0].shape != arrays[1].shape[:-1]):
+        shapes = " and ".join(str(a.shape) for a in arrays)
+        raise InputError(f"joints must be p(x,y) of shape (..., n, |Y|) or the pair p(x), p(y|x), got {shapes}")
+    if 0 in leading:
+        raise InputError(f"joints has shape {arrays[-1].shape}: give at least one problem")
+    flat = [a.reshape(-1, *a.shape[len(leading) :]) for a in arrays]
+    return leading, list(zip(*flat, strict=True)) if pair else list(flat[0])
+
+
+def _padded(tables: list[Table]) -> Table:
+    """Tables as arrays, the shorter ones with inputs without mass."""
+    most = max(len(table.p_x) for table in tables)
+    p_x = np.stack([np.pad(table.p_x, (0, most - len(table.p_x))) for table in tables])
+    p = np.stack([np.pad(table.p_y_given_x, [(0, most - len(table.p_x)), (0, 0)], mode="edge") for table in tables])
+    return Table(p_x, p)
+
+
+@jax.jit
+def _informations(tables, problem, beta, log_weights, log_decoder):
+    def lane(problem, beta, log_weights, log_decoder):
+        p_x, p = (a[problem] for a in tables)
+        joint = log_weights + log_likelihood(beta, p, log_decoder)
+        p_xt = p_x[:, None] * jnp.exp(joint - logsumexp(joint, axis=1, keepdims=True))
+        p_t, p_ty = p_xt.sum(axis=0), jnp.matmul(p_xt.T, p, precision=jax.lax.Precision.HIGHEST)
+        complexity = xlogy(p_xt, p_xt).sum() - xlogy(p_t, p_t).sum() - xlogy(p_x, p_x).sum()
+        p_y = p_x @ p
+        return complexity, xlogy(p_ty, p_ty).sum() - xlogy(p_t, p_t).sum() - xlogy(p_y, p_y).sum()
+
+    return jax.vmap(lane)(problem, beta, log_weights, log_decoder)
