@@ -64,7 +64,7 @@ def assert_complaint(answer, *parts, status=2):
 def cores():
     """The numbers of devices asked for: JAX is in use, so its devices cannot be changed.
 
-    Segments are two epochs long, and a program is compiled once and quickly.
+    Segments are two epochs long, and a program is compiled once.
     """
     asked, compiled = [], {}
     compile_ = runner.Program
@@ -77,12 +77,10 @@ def cores():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "Program", once)
-        jax.config.update("jax_disable_most_optimizations", True)
         patch.setattr(ibjax.sweep, "use_every_core", asked.append)
         patch.setattr(plan, "SEGMENT_STEPS", 4)
         patch.setenv("COLUMNS", "100")
         yield asked
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

@@ -48,13 +48,11 @@ def small_study(**changes) -> Study:
 
 @pytest.fixture(scope="module", autouse=True)
 def one_device():
-    """One program for all, compiled quickly, and segments of two epochs: two a chunk."""
-    jax.config.update("jax_disable_most_optimizations", True)
+    """One program for all, and segments of two epochs: two a chunk."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "devices", jax.devices()[:1].copy)
         patch.setattr(plan, "SEGMENT_STEPS", 6)
         yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
