@@ -9,7 +9,6 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 import pytest
 
