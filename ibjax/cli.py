@@ -22,6 +22,7 @@ from rich.table import Table
 import ibjax
 from ibjax.errors import InputError, choose
 
+_NOT_WHOLE = 1
 _INTERRUPTED = 130
 _WRONG = 2
 
@@ -80,6 +81,58 @@ def show(folder: tyro.conf.Positional[Path], estimator: int = 0) -> None:
         estimator: which of its estimators, counted from 0.
     """
     _print_summary(_read(folder), estimator)
+
+
+def status(folder: tyro.conf.Positional[Path]) -> None:
+    """Print how far a run is, whether it goes on now, and how long it still takes.
+
+    Args:
+        folder: folder of a run, finished or not.
+    """
+    from ibjax.sweep import status
+
+    found, console = status(folder), Console(highlight=False, soft_wrap=True)
+    console.print(f"[bold]{escape(found.title)}[/]: {'finished' if found.finished else 'not finished'}")
+    console.print(
+        f"{found.chunks_done} of {found.chunks} chunks of replicas, epoch {found.epochs_done:.0f} of {found.epochs}"
+    )
+    took = ", ".join(f"{name} {value:.0f}" for name, value in found.seconds.items())
+    left = "unknown" if found.left is None else f"{found.left:.0f}"
+    console.print(f"{sum(found.seconds.values()):.0f} s so far ({took}), {left} s left")
+    if found.masked is not None:
+        lost = found.masked
+        console.print(f"masked at epoch {lost.epoch}: {lost.diverged} diverged, {lost.dead} dead")
+    console.print(f"written by {found.holder}" if found.holder else "nobody writes into it now")
+
+
+def verify(folder: tyro.conf.Positional[Path]) -> int:
+    """Read all that a run has stored, and name what is damaged or missing; the exit status is then 1.
+
+    Args:
+        folder: folder of a run, finished or not.
+    """
+    from ibjax.sweep import verify
+
+    found, console = verify(folder), Console(highlight=False, soft_wrap=True)
+    for damage in found:
+        console.print(escape(str(damage)))
+    console.print(f"{len(found)} damaged or missing: run again with --resume" if found else "whole")
+    return _NOT_WHOLE if found else 0
+
+
+def merge(folders: tyro.conf.Positional[tuple[Path, ...]], out: Path) -> None:
+    """Join runs of the same study, of which each has some of the replicas, into one.
+
+    Args:
+        folders: folders of the runs; they are only read.
+        out: folder for the result.
+    """
+    from ibjax.sweep import merge
+
+    found = merge(folders, out)
+    Console(stderr=True).print(
+        f"{len(folders)} runs in {out}, {found.attrs['status']}: {found.sizes['replica']} replicas", highlight=False
+    )
 
 
 def plot(folder: tyro.conf.Positional[Path], out: Path | None = None) -> None:
@@ -265,12 +318,6 @@ def _run(args: Sequence[str]) -> None:
         run_experiment(config, out, resume=options.resume)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted: what was measured is in {out}, add --resume to go on") from None
-    except OSError as error:
-        why = error.strerror or error
-        raise InputError(
-            f"cannot write to {out} ({why}): choose another folder, or free space there and go on with --resume; "
-            "what was measured is kept"
-        ) from error
     found = _read(out)
     _print_summary(found)
     if options.figures:
@@ -289,11 +336,11 @@ def _take(args: list[str], flag: str, default: str) -> tuple[str, list[str]]:
     return default, args
 
 
-def _later(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
+def _later(command: Callable[..., int | None]) -> Callable[..., Callable[[], int | None]]:
     """A command that is parsed now and called afterwards, when errors are shown as they come."""
 
     @functools.wraps(command)
-    def parsed(*args: Any, **settings: Any) -> Callable[[], None]:
+    def parsed(*args: Any, **settings: Any) -> Callable[[], int | None]:
         return functools.partial(command, *args, **settings)
 
     return parsed
@@ -505,10 +552,13 @@ def _draw(found: Any, folder: Path) -> None:
     Console(stderr=True).print(f"{len(paths)} figures in {folder}", highlight=False)
 
 
-_COMMANDS: dict[str, Callable[..., None]] = {
+_COMMANDS: dict[str, Callable[..., int | None]] = {
     "list": list_,
     "run": run,
     "show": show,
+    "status": status,
+    "verify": verify,
+    "merge": merge,
     "plot": plot,
     "plane": plane,
     "measure": measure,
@@ -518,7 +568,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0, 2 for wrong input, 130 when interrupted."""
+    """Run the command line; returns the exit status: 0, 1 of `verify`, 2 for wrong input, 130 when interrupted."""
     args = list(sys.argv[1:] if args is None else args)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -532,7 +582,8 @@ def main(args: Sequence[str] | None = None) -> int:
         else:
             about = "The information bottleneck of deep learning, measured."
             commands = {name: _later(command) for name, command in _COMMANDS.items()}
-            _parse(tyro.extras.subcommand_cli_from_dict, args, subcommands=commands, prog="ibjax", description=about)()
+            parser = tyro.extras.subcommand_cli_from_dict
+            return _parse(parser, args, subcommands=commands, prog="ibjax", description=about)() or 0
     except InputError as error:
         return _complain(str(error), _WRONG)
     except OSError as error:

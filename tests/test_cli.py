@@ -152,7 +152,13 @@ def test_help(args, wanted):
 def test_run_says_what_it_found(finished):
     folder, answer = finished
     assert answer.status == 0
-    assert answer.err.splitlines()[-1].startswith("12-bit task, tanh 12-3-2: 4/4 epochs, training accuracy 0.")
+    said = [json.loads(line) for line in answer.err.splitlines()]
+    assert [line["done"] for line in said] == sorted(line["done"] for line in said)
+    assert {(line["title"], line["total"], line["unit"]) for line in said} == {
+        ("12-bit task, tanh 12-3-2", 4, "epochs")
+    }
+    assert (said[-1]["done"], said[-1]["left"]) == (4, 0)
+    assert 0 < said[-1]["training_accuracy"] < 1
     for words in ("12-bit task, tanh 12-3-2", "binning:bins=30,low=-1,high=1", "3 replicas", "0 diverged", "T1"):
         assert words in answer.out
     assert "epoch 4 of 4" in " ".join(answer.out.split())
@@ -377,9 +383,7 @@ def test_measure_without_parameters(tmp_path):
     made = store.open_or_create(study, tmp_path, resume=False)
     assert_complaint(ask("measure", tmp_path, "--measure", "binning"), tmp_path, "is not finished", "--resume")
     made.note(status=store.FINISHED)
-    assert_complaint(
-        ask("measure", tmp_path, "--measure", "binning"), tmp_path, "no stored parameters", "--keep-parameters"
-    )
+    assert_complaint(ask("measure", tmp_path, "--measure", "binning"), tmp_path, "is missing", "--resume")
 
 
 def test_nothing_is_measured_yet(tmp_path):
@@ -429,19 +433,51 @@ def flip(folder, name):
     file.write_bytes(content)
 
 
-@pytest.mark.parametrize("command", ["show", "plot", "run", "measure"])
+@pytest.mark.parametrize("command", ["show", "plot", "measure"])
 def test_damaged_results_are_one_line(command, folder):
     flip(folder, "complexity")
     answer = {
         "show": lambda: ask("show", folder),
         "plot": lambda: ask("plot", folder),
-        "run": lambda: run_small(folder, "--resume"),
         "measure": lambda: ask("measure", folder, "--measure", "binning:bins=10"),
     }[command]()
     progress, complaint = answer.err.splitlines()[:-1], answer.err.splitlines()[-1]
     assert_complaint(answer._replace(err=complaint), folder, "damaged")
-    assert all(line.startswith("measuring") for line in progress)
+    assert all(json.loads(line)["title"].startswith("measuring") for line in progress)
     assert len(progress) <= (command == "measure")
+
+
+def test_verify_names_what_is_damaged_and_resume_repairs_it(finished, folder):
+    assert ask("verify", folder) == (0, "whole\n", "")
+    flip(folder, "complexity")
+    answer = ask("verify", folder)
+    assert (answer.status, answer.err) == (1, "")
+    first, last = answer.out.splitlines()[0], answer.out.splitlines()[-1]
+    assert first.startswith("complexity[0], replicas 0-1, snapshots 0-2: damaged")
+    assert last.endswith("damaged or missing: run again with --resume")
+    repaired = run_small(folder, "--resume")
+    assert (repaired.status, repaired.out) == (0, finished[1].out)
+    assert "computed anew" in json.loads(repaired.err.splitlines()[0])["note"]
+    assert ask("verify", folder).status == 0
+
+
+def test_status_of_a_finished_run(finished):
+    answer = ask("status", finished[0])
+    assert (answer.status, answer.err) == (0, "")
+    said = answer.out.splitlines()
+    assert said[0] == "12-bit task, tanh 12-3-2: finished"
+    assert said[1] == "2 of 2 chunks of replicas, epoch 4 of 4"
+    assert said[2].endswith("), 0 s left")
+    assert said[3:] == ["masked at epoch 4: 0 diverged, 0 dead", "nobody writes into it now"]
+
+
+def test_merge_says_what_it_made(finished, folder, tmp_path):
+    answer = ask("merge", finished[0], folder, "--out", tmp_path / "both")
+    assert (answer.status, answer.out) == (0, "")
+    assert " ".join(answer.err.split()) == f"2 runs in {tmp_path / 'both'}, finished: 3 replicas"
+    assert ask("show", tmp_path / "both").out == finished[1].out
+    assert_complaint(ask("merge", folder, "--out", tmp_path / "one"), "two folders or more")
+    assert_complaint(ask("merge", folder, finished[0], "--out", folder), "is not empty")
 
 
 def test_damaged_parameters_are_one_line(folder):
@@ -525,17 +561,13 @@ def test_interrupted(finished, failing, tmp_path, monkeypatch):
     assert_goes_on(tmp_path / "run", finished)
 
 
-def test_what_was_measured_is_damaged_before_it_goes_on(failing, tmp_path, monkeypatch):
+def test_what_was_measured_is_damaged_before_it_goes_on(finished, failing, tmp_path, monkeypatch):
     failing(KeyboardInterrupt())
     run_small(tmp_path / "run")
     monkeypatch.undo()
     flip(tmp_path / "run", "complexity")
     answer = run_small(tmp_path / "run", "--resume")
-    assert answer.status == 2
-    complaint = answer.err.splitlines()[-1]
-    assert complaint.startswith("ibjax: ")
-    assert str(tmp_path / "run") in complaint
-    assert "damaged" in complaint
+    assert (answer.status, answer.out) == (0, finished[1].out)
 
 
 def test_interrupted_elsewhere(monkeypatch):

@@ -14,9 +14,13 @@ import xarray as xr
 from ibjax.errors import InputError
 from ibjax.estimators import LayerEstimator
 from ibjax.plane.measure import layer_information
+from ibjax.plane.schema import VARIABLES
 from ibjax.sweep import store as stores
-from ibjax.sweep.progress import progress_bar
+from ibjax.sweep.lock import hold
+from ibjax.sweep.progress import LINES_EVERY, progress_bar
 from ibjax.sweep.study import Study
+
+_MEASURED = [name for name, variable in VARIABLES.items() if "estimator" in variable.dims]
 
 
 def remeasure(
@@ -36,7 +40,15 @@ def remeasure(
     Raises:
         InputError: the run is not finished, was made without stored parameters, or is another study's.
     """
-    store = stores.reopen(Path(out))
+    folder = Path(out)
+    if not (folder / stores.RESULTS).exists():
+        stores.reopen(folder)  # says so
+    with stores.writing(folder), hold(folder):
+        return _remeasure(study, folder, estimators, progress)
+
+
+def _remeasure(study: Study, out: Path, estimators: Sequence[LayerEstimator], progress: bool) -> xr.Dataset:
+    store = stores.reopen(out)
     if store.attrs["status"] != stores.FINISHED:
         raise InputError(f"{out} is not finished: run it again with --resume first")
     if store.params is None:
@@ -48,15 +60,20 @@ def remeasure(
         store.add_estimators(added)
     known += added
     for estimator in estimators:
-        fill(study, store, [estimator], known.index(str(estimator)), progress=progress)
+        fill(study, store, [estimator], known.index(str(estimator)), progress=progress, again=True)
     return store.dataset()
 
 
 def fill(
-    study: Study, store: stores.Store, estimators: Sequence[LayerEstimator], place: int, *, progress: bool
+    study: Study, store: stores.Store, estimators: Sequence[LayerEstimator], place: int, *, progress: bool, again: bool
 ) -> None:
-    """Measure by ``estimators`` and write them from ``place`` on along the estimator dimension."""
-    if not estimators:
+    """Measure by ``estimators`` and write them from ``place`` on along the estimator dimension.
+
+    Chunks that have them are left alone, unless they are measured ``again``.
+    """
+    parts = [f"{name}[{place + i}]" for name in _MEASURED for i in range(len(estimators))]
+    chunks = [chunk for chunk in range(study.chunks) if again or not store.has(chunk, parts)]
+    if not estimators or not chunks:
         return
     apply = study.functional.apply
     data = jax.device_put(study.data.measured)
@@ -73,9 +90,11 @@ def fill(
         return layer_information(estimators, apply(params, jnp.asarray(data.x))[1], data, spans)
 
     names = ", ".join(map(str, estimators))
-    with progress_bar(f"measuring {names}", study.chunks * len(study.epochs), progress, unit="snapshots") as report:
-        for chunk in range(study.chunks):
-            replicas = slice(chunk * study.chunk, min((chunk + 1) * study.chunk, study.replicas))
+    total = len(chunks) * len(study.epochs)
+    with progress_bar(f"measuring {names}", total, progress, unit="snapshots", every=LINES_EVERY) as report:
+        for done, chunk in enumerate(chunks):
+            replicas = store.replicas(chunk)
+            store.forget(chunk, parts, training=False)
             spans = None
             if any(estimator.needs_span for estimator in estimators):
                 ends = [jax.device_get(extent(p, data)) for p in _stored(study, store, replicas)]
@@ -85,7 +104,8 @@ def fill(
                 found = jax.device_get(measure(params, data, spans))
                 values = {name: np.moveaxis(v, 1, 0)[:, :, None] for name, v in found._asdict().items()}
                 store.write(values, replicas, slice(row, row + 1), slice(place, place + len(estimators)))
-                report(chunk * len(study.epochs) + row + 1, None)
+                report(done * len(study.epochs) + row + 1, None)
+            store.commit(chunk)
 
 
 def _stored(study: Study, store: stores.Store, replicas: slice) -> Iterator[Any]:

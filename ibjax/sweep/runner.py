@@ -1,7 +1,10 @@
 """Runs a study: chunks of replicas over all devices, segment by segment, each durable before the next begins."""
 
+import contextlib
 import functools
+import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,15 +13,21 @@ import numpy as np
 import xarray as xr
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from ibjax.errors import InputError
+from ibjax.estimators import parse_layer
 from ibjax.plane.measure import layer_information
 from ibjax.plane.schema import VARIABLES
 from ibjax.plane.summary import masked
 from ibjax.sweep import store as stores
 from ibjax.sweep.checkpoint import load_state, save_state
+from ibjax.sweep.lock import hold
 from ibjax.sweep.plan import Segment, plan
-from ibjax.sweep.progress import Report, progress_bar
+from ibjax.sweep.progress import progress_bar, say
+from ibjax.sweep.record import Record
 from ibjax.sweep.remeasure import fill
 from ibjax.sweep.study import Study, replica_key
+from ibjax.sweep.times import load_times, save_times
+from ibjax.sweep.verify import repair
 from ibjax.training import Slots, Snapshot, TrainingData, TrainState, init, segment
 
 _REPLICAS = PartitionSpec("replica")
@@ -31,7 +40,8 @@ def run(study: Study, out: str | Path | None = None, *, resume: bool = False, pr
     One program is compiled. Each device executes one chunk of replicas at a time; training, gradient statistics and
     information are computed in it, and only measurements leave it. With ``out``, every finished segment is on disk
     before the next begins, and a run that was killed goes on from there with ``resume``; its results are then
-    bitwise those of an uninterrupted run, on any number of devices.
+    bitwise those of an uninterrupted run, on any number of devices. What was damaged or lost since it was written is
+    computed anew, the chunks of replicas that it belongs to and no others; see `ibjax.sweep.verify`.
 
     Args:
         study: what to run.
@@ -43,7 +53,8 @@ def run(study: Study, out: str | Path | None = None, *, resume: bool = False, pr
         The results; see `ibjax.open`.
 
     Raises:
-        InputError: ``out`` holds a run and ``resume`` is not set, or another run than this one.
+        InputError: ``out`` holds a run and ``resume`` is not set, or another run than this one; another process
+            writes into it; or it cannot be written.
 
     Example:
         >>> import functools
@@ -59,33 +70,60 @@ def run(study: Study, out: str | Path | None = None, *, resume: bool = False, pr
         >>> dict(plane.complexity.sizes)
         {'estimator': 1, 'replica': 2, 'snapshot': 4, 'layer': 2}
     """
-    folder = None if out is None else Path(out)
+    if out is None:
+        return _run(study, None, resume, progress)
+    folder = Path(out)
+    with stores.writing(folder):
+        stores.make_folder(folder)
+        with hold(folder):
+            return _run(study, folder, resume, progress)
+
+
+def _run(study: Study, folder: Path | None, resume: bool, progress: bool) -> xr.Dataset:
     store = stores.open_or_create(study, folder, resume)
-    if store.attrs["status"] == stores.FINISHED:
+    if store.attrs["format"] < stores.FORMAT:
         return store.dataset()
     steps = -(-len(study.data.train) // (study.config.batch_size or len(study.data.train)))
     segments = plan(study.epochs, steps)
-    chunks = _chunks(study, folder)
-    done = sum(segments[chunk.segments - 1].epoch for chunk in chunks if chunk.segments)
+    damages = repair(store, len(study.inside))
+    if damages:
+        say(study.heading, f"{len(damages)} damaged or missing parts are computed anew", progress)
+    elif store.attrs["status"] == stores.FINISHED:
+        return store.dataset()
+    chunks = _chunks(study, store, len(segments))
     waiting = [chunk for chunk in chunks if chunk.segments < len(segments)]
-    seconds = {"compile": 0.0, "train": 0.0, "write": 0.0}
+    times = load_times(folder)
     if waiting:
         program = Program(study, min(len(jax.devices()), len(waiting)))
-        seconds["compile"] = program.seconds
+        times = times.add(compiled=program.seconds)
+        save_times(folder, times)
+        total = study.config.epochs * study.chunks
+        done = total - sum(study.config.epochs - _epoch(segments, chunk.segments) for chunk in waiting)
         with progress_bar(study.heading, study.config.epochs, progress) as report:
             while waiting:
                 # One round: chunks that have come equally far, one a device.
                 reached = max(chunk.segments for chunk in waiting)
                 batch = [chunk for chunk in waiting if chunk.segments == reached][: program.devices]
                 waiting = [chunk for chunk in waiting if chunk not in batch]
-                done = _round(study, program, store, batch, segments, seconds, done, report)
-    fill(study, store, study.after, len(study.inside), progress=progress)
+                for step in _round(study, program, store, batch, segments):
+                    done += step.epochs
+                    times = times.add(trained=step.trained, written=step.written, epochs=step.epochs)
+                    save_times(folder, times)
+                    report(done // study.chunks, step.accuracy)
+    fill(study, store, study.after, len(study.inside), progress=progress, again=False)
+    _fill_added(study, store, progress)
     store.note(
         status=stores.FINISHED,
-        seconds={name: round(value, 3) for name, value in seconds.items()},
+        seconds={name: round(value, 3) for name, value in times.seconds.items()},
         masked=masked(store.dataset())._asdict(),
     )
     return store.dataset()
+
+
+def _fill_added(study: Study, store: stores.Store, progress: bool) -> None:
+    """Measure anew what `remeasure` had added to the results and is not whole."""
+    for place, name in enumerate(json.loads(store.attrs["estimators"])[len(study.estimators) :], len(study.estimators)):
+        fill(study, store, [parse_layer(name)], place, progress=progress, again=False)
 
 
 class _Chunk(NamedTuple):
@@ -93,7 +131,7 @@ class _Chunk(NamedTuple):
 
     Attributes:
         index: its number; it holds the replicas from ``index * study.chunk``.
-        state: its saved state on the host, None before the first segment.
+        state: its saved state on the host, None before the first segment and after the last.
         segments: how many segments are done.
     """
 
@@ -102,17 +140,14 @@ class _Chunk(NamedTuple):
     segments: int
 
 
-def _state_file(folder: Path, chunk: int) -> Path:
-    return folder / stores.STATES / f"chunk-{chunk:05d}.npz"
-
-
 def _on_host(state: TrainState) -> TrainState:
     """The state as NumPy arrays, the key as plain integers."""
     return jax.device_get(state._replace(key=jax.random.key_data(state.key)))
 
 
-def _chunks(study: Study, folder: Path | None) -> list[_Chunk]:
-    """All chunks, as far as they have come in the folder."""
+def _chunks(study: Study, store: stores.Store, segments: int) -> list[_Chunk]:
+    """All chunks, as far as they have come in the store's folder: what of them has no use there is removed."""
+    folder = store.folder
     chunks = [_Chunk(index, None, 0) for index in range(study.chunks)]
     if folder is None:
         return chunks
@@ -123,9 +158,19 @@ def _chunks(study: Study, folder: Path | None) -> list[_Chunk]:
         return state._replace(key=jax.random.key_data(state.key))
 
     like = jax.eval_shape(begin, np.arange(study.chunk, dtype=np.int32))
+    trained = [name for name, (_, place) in store.parts.items() if place is None or place < len(study.inside)]
     for index in range(study.chunks):
-        if _state_file(folder, index).exists():
-            chunks[index] = _Chunk(index, *load_state(_state_file(folder, index), like))
+        record = store.records.get(index, Record())
+        if record.segments == segments:
+            chunks[index] = _Chunk(index, None, segments)
+            continue
+        with contextlib.suppress(InputError):
+            state, reached = load_state(stores.state_file(folder, index), like)
+            # A state without the data before it is worth nothing; data after it are written again.
+            if reached <= record.segments:
+                chunks[index] = _Chunk(index, state, reached)
+        if not chunks[index].segments:
+            store.forget(index, trained, training=True)
     return chunks
 
 
@@ -178,17 +223,26 @@ class Program:
         return jax.block_until_ready(self._go(state, self.data, slots))
 
 
+class _Step(NamedTuple):
+    """What a segment did.
+
+    Attributes:
+        epochs: that it trained, added over chunks.
+        accuracy: mean training accuracy at its last snapshot, None where it took none.
+        trained: seconds of training.
+        written: seconds of writing.
+    """
+
+    epochs: int
+    accuracy: float | None
+    trained: float
+    written: float
+
+
 def _round(
-    study: Study,
-    program: Program,
-    store: stores.Store,
-    batch: list[_Chunk],
-    segments: list[Segment],
-    seconds: dict[str, float],
-    done: int,
-    report: Report,
-) -> int:
-    """Train a batch of chunks from where they are to the end; returns the epochs done over all chunks."""
+    study: Study, program: Program, store: stores.Store, batch: list[_Chunk], segments: list[Segment]
+) -> Iterator[_Step]:
+    """Train a batch of chunks from where they are to the end, each segment on the disk before it is told."""
     width, reached = study.chunk, batch[0].segments
     # Devices without a chunk of their own repeat the last one; its results are left out.
     lanes = batch + [batch[-1]] * (program.devices - len(batch))
@@ -196,7 +250,7 @@ def _round(
         state = program.put([chunk.state for chunk in lanes])
     else:
         state = program.begin(np.concatenate([np.arange(c.index * width, (c.index + 1) * width) for c in lanes]))
-    epoch = segments[reached - 1].epoch if reached else 0
+    epoch = _epoch(segments, reached)
     for number, part in enumerate(segments[reached:], start=reached + 1):
         began = time.perf_counter()
         state, snapshots = program.go(state, part.slots)
@@ -210,13 +264,16 @@ def _round(
         if store.folder is not None:
             host = _on_host(state)
             for lane, chunk in enumerate(batch):
-                save_state(_state_file(store.folder, chunk.index), _lane(host, lane, width), number)
-        seconds["train"] += trained - began
-        seconds["write"] += time.perf_counter() - trained
-        done += (part.epoch - epoch) * len(batch)
+                # Data, what vouches for them, and the state that goes on from there, in this order.
+                store.commit(chunk.index, number, part.epoch)
+                save_state(stores.state_file(store.folder, chunk.index), _lane(host, lane, width), number)
+        yield _Step((part.epoch - epoch) * len(batch), accuracy, trained - began, time.perf_counter() - trained)
         epoch = part.epoch
-        report(done // study.chunks, accuracy)
-    return done
+
+
+def _epoch(segments: list[Segment], done: int) -> int:
+    """The epoch after so many segments."""
+    return segments[done - 1].epoch if done else 0
 
 
 def _lane(tree: Any, lane: int, width: int) -> Any:

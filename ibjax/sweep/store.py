@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -19,6 +19,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from ibjax.errors import InputError
 from ibjax.plane.schema import VARIABLES, coordinates, plain
 from ibjax.sweep.checkpoint import durable
+from ibjax.sweep.record import Record, Region, checksum, load_record, save_record
 from ibjax.sweep.study import Study
 from ibjax.training import probe_batches
 from ibjax.training.train import DEAD_AFTER, DEAD_MARGIN
@@ -27,8 +28,8 @@ RESULTS = "results.zarr"
 PARAMETERS = "parameters.zarr"
 STATES = "state"
 _ASIDE = ".part"
-FORMAT = 1
-"""Version of the layout; a store of a newer one is refused."""
+FORMAT = 2
+"""Version of the layout; a store of a newer one is refused. Version 1 had no records: it is only read."""
 _COORDINATES = ["epoch", "width"]
 UNFINISHED = "unfinished"
 FINISHED = "finished"
@@ -45,13 +46,102 @@ class Store:
         group: the Zarr group of the results.
         arrays: the variables of the results.
         params: the parameters by name, None unless they are kept.
+        records: what is on disk of every chunk of replicas that has begun; empty in memory.
     """
 
     def __init__(self, folder: Path | None, group: zarr.Group, params: zarr.Group | None):
         """Wrap open groups; use `open_or_create` or `reopen`."""
         self.folder, self.group = folder, group
-        self.arrays: dict[str, zarr.Array] = dict(group.arrays())
-        self.params: dict[str, zarr.Array] | None = None if params is None else dict(params.arrays())
+        self.arrays = _arrays(group)
+        self.params = None if params is None else _arrays(params)
+        self.records: dict[int, Record] = {}
+        if folder is not None:
+            found = {chunk: load_record(record_file(folder, chunk)) for chunk in range(self.chunks)}
+            self.records = {chunk: record for chunk, record in found.items() if record is not None}
+
+    @property
+    def width(self) -> int:
+        """Replicas of a chunk."""
+        return self.arrays["train_loss"].chunks[0]
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks the replicas are in."""
+        return -(-self.arrays["train_loss"].shape[0] // self.width)
+
+    @property
+    def snapshots(self) -> int:
+        """How many snapshots a whole run has."""
+        return self.arrays["train_loss"].shape[1]
+
+    @property
+    def epochs(self) -> int:
+        """The last snapshot's epoch."""
+        return int(np.asarray(self.arrays["epoch"][:])[-1])
+
+    @property
+    def parts(self) -> dict[str, tuple[zarr.Array, int | None]]:
+        """What has files of its own: name in the records -> array, and place of the estimator if it has that dimension.
+
+        Names are those of variables, with the estimator's place as in ``complexity[0]``; parameters begin with
+        ``parameters/``.
+        """
+        found: dict[str, tuple[zarr.Array, int | None]] = {}
+        for name, v in VARIABLES.items():
+            array = self.arrays[name]
+            if "estimator" in v.dims:
+                found |= {f"{name}[{place}]": (array, place) for place in range(array.shape[0])}
+            else:
+                found[name] = array, None
+        return found | {f"parameters/{name}": (array, None) for name, array in (self.params or {}).items()}
+
+    def replicas(self, chunk: int) -> slice:
+        """The replicas of a chunk."""
+        return slice(chunk * self.width, min((chunk + 1) * self.width, self.arrays["train_loss"].shape[0]))
+
+    def has(self, chunk: int, names: Sequence[str]) -> bool:
+        """Whether all snapshots of these parts of a chunk are on disk."""
+        record = self.records.get(chunk, Record())
+        return all(record.covers(name, self.snapshots) for name in names)
+
+    def read(self, name: str, chunk: int, snapshots: slice = slice(None)) -> np.ndarray:
+        """Some snapshots of a part: (replica, snapshot, ...)."""
+        array, place = self.parts[name]
+        region = self.replicas(chunk), snapshots
+        return np.asarray(array[region] if place is None else array[(place, *region)])
+
+    def files(self, name: str, chunk: int, snapshots: slice = slice(None)) -> list[Path]:
+        """Where the files of some snapshots of a part are to be."""
+        array, place = self.parts[name]
+        estimator = () if place is None else (slice(place, place + 1),)
+        return list(_chunk_files(array, (*estimator, self.replicas(chunk), snapshots)))
+
+    def commit(self, chunk: int, segments: int | None = None, epochs: int | None = None) -> None:
+        """Vouch for all that has been written of a chunk, and say how far its training has come if that has changed."""
+        if self.folder is None:
+            return
+        record = self.records.get(chunk, Record())
+        if segments is not None and epochs is not None:
+            record = record._replace(segments=segments, epochs=epochs)
+        self.records[chunk] = record
+        save_record(record_file(self.folder, chunk), record)
+
+    def forget(self, chunk: int, names: Sequence[str], *, training: bool) -> None:
+        """Remove parts of a chunk, and with ``training`` its state, so that they are computed anew."""
+        if self.folder is None:
+            return
+        record = self.records.get(chunk)
+        if record is not None:
+            left = {name: r for name, r in record.regions.items() if name not in names}
+            self.records[chunk] = record._replace(regions=left)
+            # First what vouches for the data: a run that dies in between has forgotten them already.
+            self.commit(chunk, *((0, 0) if training else (None, None)))
+        if training:
+            state_file(self.folder, chunk).unlink(missing_ok=True)
+        for name in names:
+            if (_root(self.parts[name][0]) / "c").exists():  # else nothing of it has ever been written
+                for file in self.files(name, chunk):
+                    file.unlink(missing_ok=True)
 
     def write(
         self,
@@ -61,22 +151,44 @@ class Store:
         estimators: slice,
         params: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Write measurements, and parameters if they are kept, of some replicas and snapshots, to the disk."""
+        """Write measurements, and parameters if they are kept, of replicas of one chunk and of snapshots, to the disk.
+
+        They count as done with the next `commit`.
+        """
         region = (replicas, snapshots)
         for name, value in values.items():
-            self._put(
-                self.arrays[name], (estimators, *region) if "estimator" in VARIABLES[name].dims else region, value
-            )
+            array = self.arrays[name]
+            if "estimator" not in VARIABLES[name].dims:
+                self._put(name, array, region, value)
+                continue
+            for row, place in enumerate(range(estimators.start, estimators.stop)):
+                where = (slice(place, place + 1), *region)
+                self._put(f"{name}[{place}]", array, where, value[row : row + 1])
         for name, value in (params or {}).items():
-            self._put((self.params or {})[name], region, value)
+            self._put(f"parameters/{name}", (self.params or {})[name], region, value)
 
-    def _put(self, array: zarr.Array, region: tuple[slice, ...], value: np.ndarray) -> None:
+    def put(self, name: str, chunk: int, snapshots: slice, values: np.ndarray) -> None:
+        """Write some snapshots of a part of a chunk, as `read` gives them."""
+        array, place = self.parts[name]
+        region = self.replicas(chunk), snapshots
+        if place is None:
+            self._put(name, array, region, values)
+        else:
+            self._put(name, array, (slice(place, place + 1), *region), values[None])
+
+    def _put(self, name: str, array: zarr.Array, region: tuple[slice, ...], value: np.ndarray) -> None:
         with intact(self.folder):
             array[(*region, ...)] = value
-        if self.folder is not None:
-            # Zarr writes a chunk aside and renames it; here it is forced to the disk.
-            for file in _chunk_files(array, region):
-                durable(file)
+        if self.folder is None:
+            return
+        # Zarr writes a chunk aside and renames it; here it is forced to the disk.
+        for file in _chunk_files(array, region):
+            durable(file)
+        replicas, snapshots = region[-2:]
+        chunk = replicas.start // self.width
+        crc = checksum(np.asarray(value, array.dtype))
+        record = self.records.get(chunk, Record())
+        self.records[chunk] = record.add(name, Region(snapshots.start, snapshots.stop, crc))
 
     def compare(self, study: Study, but: Sequence[str] = ()) -> None:
         """Complain if the store is another study's; settings named in ``but`` may differ."""
@@ -93,8 +205,10 @@ class Store:
         return dict(self.group.attrs)
 
     def note(self, **attrs: Any) -> None:
-        """Add or replace attributes."""
+        """Add or replace attributes, on the disk too."""
         self.group.update_attributes(plain(attrs))
+        if self.folder is not None:
+            durable(self.folder / RESULTS / "zarr.json")
 
     def add_estimators(self, names: Sequence[str]) -> None:
         """Make room for more estimators, after the others."""
@@ -120,19 +234,62 @@ def intact(folder: Path | None) -> Iterator[None]:
     except (ValueError, RuntimeError, zarr.errors.BaseZarrError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"a file of {folder} is damaged ({error}): run again into a new folder") from error
+        raise InputError(
+            f"a file of {folder} is damaged ({error}): run again with --resume to compute it anew, "
+            "`ibjax verify` names all that is damaged"
+        ) from error
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what the system says of a folder that cannot be written into one line with the remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {folder} ({error.strerror or error}): choose another folder, or free space there and "
+            "go on with --resume; what was measured is kept"
+        ) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder for a run and those above it.
+
+    Raises:
+        InputError: it is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: name a folder for the results")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def state_file(folder: Path, chunk: int) -> Path:
+    """Where the training state of a chunk is."""
+    return folder / STATES / f"chunk-{chunk:05d}.npz"
+
+
+def record_file(folder: Path, chunk: int) -> Path:
+    """Where the record of a chunk is."""
+    return folder / STATES / f"chunk-{chunk:05d}.json"
+
+
+def _arrays(group: zarr.Group) -> dict[str, zarr.Array]:
+    # A chunk of fill values alone has a file too: one that has none is lost.
+    return {name: array.with_config({"write_empty_chunks": True}) for name, array in group.arrays()}
+
+
+def _root(array: zarr.Array) -> Path:
+    return Path(str(array.store_path).removeprefix("file://"))
 
 
 def _chunk_files(array: zarr.Array, region: tuple[slice, ...]) -> Iterator[Path]:
-    """The files of the chunks that a region touches; a chunk of fill values alone has none."""
+    """The files of the chunks that a region touches."""
     spans = [s.indices(n) for s, n in zip(region, array.shape, strict=False)]
     spans += [(0, n, 1) for n in array.shape[len(region) :]]
     blocks = [range(start // c, -(-stop // c)) for (start, stop, _), c in zip(spans, array.chunks, strict=True)]
-    root = Path(str(array.store_path).removeprefix("file://"))
+    root = _root(array)
     for block in itertools.product(*blocks):
-        file = root / array.metadata.encode_chunk_key(block)
-        if file.exists():
-            yield file
+        yield root / array.metadata.encode_chunk_key(block)
 
 
 def create(
@@ -229,11 +386,13 @@ def open_or_create(study: Study, folder: Path | None, resume: bool) -> Store:
             raise InputError(f"{folder} already holds a run: add --resume to go on with it, or choose another folder")
         store = reopen(folder)
         store.compare(study)
+        if store.attrs["format"] < FORMAT and store.attrs["status"] != FINISHED:
+            raise InputError(f"{folder} was begun by an older ibjax: run again into a new folder")
+        for left in (folder / RESULTS).rglob("*.partial"):  # by a run that was killed while Zarr wrote aside
+            left.unlink()
         return store
     if folder is not None:
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"{folder} is a file: name a folder for the results")
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         # What a run left behind whose results were removed is another run's.
         for name in (PARAMETERS, STATES):
             shutil.rmtree(folder / name, ignore_errors=True)
@@ -272,16 +431,17 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def reopen(folder: Path) -> Store:
-    """Open a stored run for writing.
+def reopen(folder: Path, mode: Literal["r", "r+"] = "r+") -> Store:
+    """Open a stored run, by default for writing.
 
     Raises:
         InputError: there is none, it is damaged, or it is of a newer version.
     """
-    group = _group(folder / RESULTS, "r+")
-    kept = _group(folder / PARAMETERS, "r+") if (folder / PARAMETERS).exists() else None
+    group = _group(folder / RESULTS, mode)
+    kept = _group(folder / PARAMETERS, mode) if (folder / PARAMETERS).exists() else None
     store = Store(folder, group, kept)
-    store.add_estimators([])  # drops room that an interrupted `remeasure` had made
+    if mode == "r+":
+        store.add_estimators([])  # drops room that an interrupted `remeasure` had made
     return store
 
 
@@ -299,16 +459,37 @@ def open_run(folder: str | Path) -> xr.Dataset:
         config, versions, seed and wall times.
 
     Raises:
-        InputError: no run is there, or its store is damaged or of a newer version.
+        InputError: no run is there, its store is damaged or of a newer version, or files are gone that it had.
     """
     path = Path(folder) / RESULTS
     group = _group(path, "r")
     try:
-        return _label(xr.open_zarr(group.store, consolidated=False))
+        plane = _label(xr.open_zarr(group.store, consolidated=False))
     except ValueError as error:
         raise InputError(
             f"{path} is damaged ({error}): `ibjax run` with --resume or `ibjax measure` repairs it"
         ) from error
+    _check_files(Store(Path(folder), group, None))
+    return plane
+
+
+def _check_files(store: Store) -> None:
+    """Complain of files of finished work that are gone, which Zarr reads as NaN."""
+    if store.attrs["format"] < FORMAT:
+        return
+    finished = store.attrs["status"] == FINISHED
+    lost = []
+    for chunk in range(store.chunks):
+        record = store.records.get(chunk)
+        # A finished run without a record of this chunk must have it all the same.
+        done = store.parts if record is None and finished else getattr(record, "regions", ())
+        for name in store.parts.keys() & done:
+            lost += [file for file in store.files(name, chunk) if not file.exists()]
+    if lost:
+        raise InputError(
+            f"{lost[0]} is missing, with results that had been measured ({len(lost)} such files): run again with "
+            "--resume to compute them anew, `ibjax verify` names them all"
+        )
 
 
 def _group(path: Path, mode: Any) -> zarr.Group:

@@ -249,19 +249,21 @@ def test_the_study_is_worth_interrupting(study):
 
 # Interruptions ---------------------------------------------------------------------------------------------------
 
-# Of the first segment and chunk: the first array, its folder, the last array's folder, the state aside, the state
-# in place, and the next segment's first array.  Then all over the run.
+# Of the first segment and chunk: the first array, its folder, the last array's folder, the record and the state, each
+# aside and in place, and the next segment's first array.  Then all over the run.
 STAGES = {
     "first array": lambda syncs: 1,
     "its folder": lambda syncs: 2,
     "last array": lambda syncs: 26,
-    "state aside": lambda syncs: 27,
+    "record aside": lambda syncs: 27,
+    "record in place": lambda syncs: 28,
+    "state aside": lambda syncs: 29,
     "state in place": lambda syncs: 30,
     "next segment": lambda syncs: 31,
     "a third": lambda syncs: syncs // 3,
     "half the chunks": lambda syncs: syncs // 2,
     "two thirds": lambda syncs: 2 * syncs // 3,
-    "last state": lambda syncs: syncs,
+    "last state": lambda syncs: syncs - 2,  # then the attributes, which are in place already
 }
 
 
@@ -297,7 +299,7 @@ def test_a_run_that_is_killed_again_and_again_goes_on(study, stored, on, tmp_pat
     assert_same(ibjax.open(tmp_path), stored.plane)
 
 
-@pytest.mark.parametrize("call", [1, 2, 3])
+@pytest.mark.parametrize("call", [1, 2, 3, 4])
 def test_a_run_killed_at_a_checkpoint_s_renaming_goes_on(call, study, stored, tmp_path):
     run_until(call, study, tmp_path, Path, "replace", lambda path, target: path.suffix == ".part")
     assert_same(run(study, tmp_path, resume=True, progress=False), stored.plane)

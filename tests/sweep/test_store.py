@@ -429,7 +429,7 @@ def test_a_damaged_state_is_named_with_the_remedy(damage, state_bytes, tmp_path)
         if complaint:
             assert "\n" not in complaint, place
             assert str(path) in complaint, place
-            assert "delete it and run again with --resume" in complaint, place
+            assert "run again with --resume to train its replicas anew" in complaint, place
 
 
 def test_a_damaged_state_is_closed(state_bytes, tmp_path):
@@ -444,7 +444,7 @@ def test_a_damaged_state_is_closed(state_bytes, tmp_path):
 
 def test_a_pickled_state_is_refused(tmp_path):
     np.savez(tmp_path / "state.npz", leaf0=np.array([None]), leaf1=STATE["b"][0], leaf2=STATE["b"][1], segments=5)
-    with pytest.raises(InputError, match=r"is damaged .*delete it and run again with --resume"):
+    with pytest.raises(InputError, match=r"is damaged .*run again with --resume"):
         load_state(tmp_path / "state.npz", LIKE)
 
 
@@ -474,11 +474,7 @@ def test_a_state_that_lacks_something(tmp_path):
 def test_the_remedy_for_a_damaged_state_works(unfinished, study, finished, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(unfinished, folder)
-    state = folder / "state" / "chunk-00001.npz"
-    cut(state)
-    with pytest.raises(InputError, match=r"chunk-00001\.npz is damaged"):
-        run(study, folder, resume=True, progress=False)
-    state.unlink()
+    cut(folder / "state" / "chunk-00001.npz")
     found = run(study, folder, resume=True, progress=False)
     for name in VARIABLES:
         np.testing.assert_array_equal(found[name], open_run(finished)[name])
