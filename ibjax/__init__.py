@@ -3,8 +3,8 @@
 Nothing is imported until it is used, and importing touches no device and sets no JAX option. The rooms are
 ``ibjax.information``, ``estimators``, ``bottleneck``, ``datasets``, ``networks``, ``training``, ``neural``, ``plane``,
 ``sweep``,
-``plotting`` and ``experiments``; `ibjax.open` reads the results of a run, `ibjax.mutual_information` estimates from
-samples.
+``plotting`` and ``experiments``; `ibjax.open` reads the results of a run or a sweep, `ibjax.run_sweep` runs an
+experiment over a grid of settings, `ibjax.mutual_information` estimates from samples.
 """
 
 import importlib
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ibjax.estimators import mutual_information
-    from ibjax.sweep import open_run as open  # noqa: A004 - the verb a user looks for
+    from ibjax.experiments import run_sweep
+    from ibjax.sweep import open_results as open  # noqa: A004 - the verb a user looks for
 
 __version__ = "0.1.0"
-__all__ = ["mutual_information", "open"]
+__all__ = ["mutual_information", "open", "run_sweep"]
 
 _ROOMS = (
     "bottleneck",
@@ -32,7 +33,8 @@ _ROOMS = (
 )
 _VERBS = {
     "mutual_information": ("ibjax.estimators", "mutual_information"),
-    "open": ("ibjax.sweep", "open_run"),
+    "open": ("ibjax.sweep", "open_results"),
+    "run_sweep": ("ibjax.experiments", "run_sweep"),
 }
 
 

@@ -25,6 +25,9 @@ from ibjax.errors import InputError, choose
 _NOT_WHOLE = 1
 _INTERRUPTED = 130
 _WRONG = 2
+_FAILED = 1
+_SHOWN = 40
+"""Groups of a sweep that are printed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +40,26 @@ class RunOptions:
     """Go on with the run in that folder, which must have the same settings."""
     figures: bool = True
     """Draw the figures at the end."""
+    devices: int | None = None
+    """Host devices to use; None takes one a core. Results do not depend on it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepOptions:
+    """What a sweep does besides the experiment's settings."""
+
+    out: Path | None = None
+    """Folder for the results; by default runs/EXPERIMENT-PRESET-sweep, or runs/NAME of a file."""
+    resume: bool = False
+    """Go on with the sweep in that folder, which must have the same settings and grid."""
+    dry_run: bool = False
+    """Print the plan and stop."""
+    probe: bool = True
+    """Compile the first group and train it for a moment, to foresee times."""
+    limit: int = 1000
+    """Groups at most."""
+    dead: Literal["mask", "keep"] = "mask"
+    """Whether networks stuck at chance count in the means that are printed; what is stored has all."""
     devices: int | None = None
     """Host devices to use; None takes one a core. Results do not depend on it."""
 
@@ -73,14 +96,28 @@ def run(experiment: tyro.conf.Positional[str]) -> None:
     _run([experiment])
 
 
+def sweep(experiment: tyro.conf.Positional[str]) -> None:
+    """Run an experiment over a grid of settings; `ibjax sweep EXPERIMENT --help` explains.
+
+    Args:
+        experiment: its name, see `ibjax list`, or a TOML file with a grid.
+    """
+    _sweep([experiment])
+
+
 def show(folder: tyro.conf.Positional[Path], estimator: int = 0) -> None:
     """Print a run, finished or not: every layer at the first, the peak and the last epoch, and its compression.
 
+    Of a sweep, one line a group.
+
     Args:
-        folder: folder of a run.
+        folder: folder of a run or of a sweep.
         estimator: which of its estimators, counted from 0.
     """
-    _print_summary(_read(folder), estimator)
+    if _is_sweep(folder):
+        _print_sweep(ibjax.open(folder), "mask")
+    else:
+        _print_summary(_read(folder), estimator)
 
 
 def status(folder: tyro.conf.Positional[Path]) -> None:
@@ -188,7 +225,7 @@ def measure(folder: tyro.conf.Positional[Path], measure: tuple[str, ...]) -> Non
     if not measure:
         raise InputError("measure needs at least one estimator, for example 'binning'")
     estimators = [parse_layer(text) for text in measure]
-    remeasure(study_of(config_of(ibjax.open(folder))), folder, estimators)
+    remeasure(study_of(config_of(_open_run(folder))), folder, estimators)
     found = _read(folder)
     names = found["estimator"].values.tolist()
     for estimator in estimators:
@@ -314,14 +351,113 @@ def _run(args: Sequence[str]) -> None:
     options, config = _parse(tyro.cli, rest, f=job, prog=f"ibjax run {name}", description=description)
     use_every_core(options.devices)  # before JAX is used
     out = options.out or Path("runs") / f"{name}-{preset}"
-    try:
+    with _writing(out):
         run_experiment(config, out, resume=options.resume)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted: what was measured is in {out}, add --resume to go on") from None
     found = _read(out)
     _print_summary(found)
     if options.figures:
         _draw(found, out / "figures")
+
+
+def _sweep(args: Sequence[str]) -> int:
+    """Run a sweep: ``ibjax sweep NAME|FILE --grid field=value,value [settings]``; returns the exit status."""
+    from ibjax.experiments import EXPERIMENTS, make_sweep, read_sweep
+    from ibjax.sweep import Grid, forecast, parse_values, prepare, run_groups, share_programs, use_every_core
+    from ibjax.sweep.groups import PLAN, write_json
+
+    if not args or args[0].startswith("-"):
+        raise InputError(f"sweep needs an experiment or a TOML file first: choose from {', '.join(EXPERIMENTS)}")
+    name, *rest = args
+    product: dict[str, Any] = {}
+    zips: list[Any] = []
+    if name.endswith(".toml"):
+        name, preset, default, grid = read_sweep(args[0])
+        product, zips = dict(grid.product), list(grid.zips)
+        standard = Path("runs") / Path(args[0]).stem
+    else:
+        presets = EXPERIMENTS[choose("experiment", name, EXPERIMENTS)].presets
+        preset, rest = _take(rest, "--preset", next(iter(presets)))
+        default = presets[choose(f"preset of {name}", preset, presets)]
+        standard = Path("runs") / f"{name}-{preset}-sweep"
+    tables, rest = _take_lists(rest, "--grid")
+    for field, values in (parse_values(default, text) for table in tables for text in table):
+        if field in product:
+            raise InputError(f"the grid names {field} more than once: put all its values in one list")
+        product[field] = values
+    tables, rest = _take_lists(rest, "--zip")
+    zips += [dict(parse_values(default, text) for text in table) for table in tables]
+    kind: Any = type(default)
+
+    def job(
+        options: Annotated[SweepOptions, tyro.conf.OmitArgPrefixes] = SweepOptions(),
+        config: Annotated[kind, tyro.conf.OmitArgPrefixes] = default,
+    ) -> tuple[SweepOptions, Any]:
+        return options, config
+
+    description = (
+        f"{EXPERIMENTS[name].summary}, at every combination of a grid's values. --grid FIELD=VALUE,VALUE ... names "
+        "values of the settings below; --zip FIELD=VALUE,VALUE FIELD=VALUE,VALUE values that go together; both may be "
+        "repeated. Where a value is a list, ; parts values and spaces part items: --grid 'widths=12 4 2; 12 2'. "
+        f"--preset names the defaults below, now {preset}."
+    )
+    options, config = _parse(tyro.cli, rest, f=job, prog=f"ibjax sweep {args[0]}", description=description)
+    found = make_sweep(config, Grid(product, zips), limit=options.limit)
+    use_every_core(options.devices)  # before JAX is used
+    out = options.out or standard
+    if not options.dry_run:
+        with _writing(out):
+            prepare(found, out, options.resume)
+    with share_programs():
+        if options.dry_run or not (out / PLAN).exists():
+            plan = forecast(found, probe=options.probe)
+            _print_plan(plan)
+            if options.dry_run:
+                return 0
+            with _writing(out):
+                write_json(out / PLAN, plan.plain())
+        console = Console(stderr=True, soft_wrap=True)
+
+        def announce(number: int, group: Any) -> None:
+            console.print(f"group {number + 1} of {len(found.groups)}: {group.slug}", highlight=False, markup=False)
+
+        with _writing(out):
+            joined, failures = run_groups(found, out, resume=True, announce=announce)
+    _print_sweep(joined, options.dead)
+    return _FAILED if failures else 0
+
+
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Say what an interruption or a full disk leaves, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted: what was measured is in {out}, add --resume to go on") from None
+    except OSError as error:
+        why = error.strerror or error
+        raise InputError(
+            f"cannot write to {out} ({why}): choose another folder, or free space there and go on with --resume; "
+            "what was measured is kept"
+        ) from error
+
+
+def _take_lists(args: list[str], flag: str) -> tuple[list[list[str]], list[str]]:
+    """Take every ``flag value value ...`` or ``flag=value value ...`` out of the arguments."""
+    taken: list[list[str]] = []
+    rest: list[str] = []
+    into = rest
+    for text in args:
+        if text == flag or text.startswith(f"{flag}="):
+            into = [] if text == flag else [text.removeprefix(f"{flag}=")]
+            taken.append(into)
+        elif text.startswith("-"):
+            into = rest
+            rest.append(text)
+        else:
+            into.append(text)
+    if any(not values for values in taken):
+        raise InputError(f"{flag} needs a field and its values, for example {flag} activation=tanh,relu")
+    return taken, rest
 
 
 def _take(args: list[str], flag: str, default: str) -> tuple[str, list[str]]:
@@ -542,7 +678,107 @@ def _read(folder: Path) -> Any:
     from ibjax.sweep.store import intact
 
     with intact(folder):
-        return ibjax.open(folder).load()
+        return _open_run(folder).load()
+
+
+def _is_sweep(folder: Path) -> bool:
+    from ibjax.sweep.groups import SWEEP
+
+    return (folder / SWEEP).exists()
+
+
+def _open_run(folder: Path) -> Any:
+    if _is_sweep(folder):
+        raise InputError(f"{folder} is a sweep: name one of the runs in {folder / 'groups'}")
+    return ibjax.open(folder)
+
+
+def _print_plan(plan: Any) -> None:
+    """What a sweep will take, a line a group."""
+    console = Console(highlight=False)
+    fields = list(plan.groups[0].settings)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in fields:
+        table.add_column(heading, overflow="fold", min_width=len(heading))
+    for heading in ("replicas", "chunks", "program", "memory", "disk", "time"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for group in plan.groups[:_SHOWN]:
+        words = [group.settings[field] for field in fields]
+        if group.problem:
+            table.add_row(*map(escape, words), "-", "-", "-", "-", "-", "-")
+            continue
+        numbers = (group.replicas, group.chunks, group.program + 1)
+        table.add_row(
+            *map(escape, words), *map(str, numbers), _size(group.memory), _size(group.disk), _duration(group.seconds)
+        )
+    console.print(table)
+    if len(plan.groups) > _SHOWN:
+        console.print(f"and {len(plan.groups) - _SHOWN} more groups")
+    compiling = "" if plan.compile_seconds is None else f" of about {_duration(plan.compile_seconds)} each"
+    console.print(
+        f"{len(plan.groups)} groups, {plan.programs} compilations{compiling}; {plan.devices} devices, up to "
+        f"{_size(plan.memory)} of memory on each; {_size(plan.disk)} of disk before compression; "
+        f"time {_duration(plan.seconds)}"
+    )
+    for group in plan.groups:
+        if group.problem:
+            console.print(f"caution: {escape(group.folder)} cannot be run: {escape(group.problem)}")
+
+
+def _print_sweep(found: Any, dead: str) -> None:
+    """A line a group: what became of its replicas, its accuracy and its last layers."""
+    from ibjax.plane import masked, mean_interval, surviving, with_dead
+    from ibjax.sweep import failures_of, groups_of
+
+    console = Console(highlight=False)
+    console.print(f"[bold]{escape(found.attrs['title'])}[/]")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    shown = 0
+    for settings, run in groups_of(found):
+        if not shown:
+            for heading in settings:
+                table.add_column(heading, overflow="fold", min_width=len(heading))
+            for heading in ("replicas", "diverged", "dead"):
+                table.add_column(heading, justify="right")
+            for heading in ("training accuracy", "test accuracy"):
+                table.add_column(heading, justify="right", min_width=12)
+        shown += 1
+        if shown > _SHOWN:
+            continue
+        lost = masked(run)
+        cells = ["-", "-"]
+        with contextlib.suppress(InputError):  # no replica is left
+            kept = surviving(with_dead(run, dead))
+            for place, name in enumerate(("train_accuracy", "test_accuracy")):
+                mean, half = mean_interval(kept[name].isel(snapshot=-1))
+                cells[place] = f"{float(mean):.3f} ±{float(half):.3f}"
+        words = [escape(str(value)) for value in settings.values()]
+        table.add_row(*words, str(run.sizes["replica"]), str(lost.diverged), str(lost.dead), *cells)
+    console.print(table)
+    if shown > _SHOWN:
+        console.print(f"and {shown - _SHOWN} more groups")
+    kept_or_not = "are left out" if dead == "mask" else "count as the others, diverged ones are left out"
+    console.print(f"mean ± 95 % half width over replicas at the last epoch; dead ones {kept_or_not}")
+    for settings, failure in failures_of(found):
+        where = ", ".join(f"{name}={value}" for name, value in settings.items())
+        console.print(f"caution: {escape(where)} has no results: {escape(failure)}")
+
+
+def _size(bytes_: float) -> str:
+    """In the unit that makes it a small number."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if bytes_ < 1000:
+            return f"{bytes_:.3g} {unit}"
+        bytes_ /= 1000
+    return f"{bytes_:.3g} TB"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "unknown"
+    if seconds < 100:
+        return f"{seconds:.2g} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _draw(found: Any, folder: Path) -> None:
@@ -555,6 +791,7 @@ def _draw(found: Any, folder: Path) -> None:
 _COMMANDS: dict[str, Callable[..., int | None]] = {
     "list": list_,
     "run": run,
+    "sweep": sweep,
     "show": show,
     "status": status,
     "verify": verify,
@@ -568,7 +805,10 @@ _COMMANDS: dict[str, Callable[..., int | None]] = {
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0, 1 of `verify`, 2 for wrong input, 130 when interrupted."""
+    """Run the command line; returns the exit status.
+
+    It is 0, 1 of `verify` or where groups of a sweep failed, 2 for wrong input, 130 when interrupted.
+    """
     args = list(sys.argv[1:] if args is None else args)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -579,6 +819,8 @@ def main(args: Sequence[str] | None = None) -> int:
         elif args[:1] == ["run"] and args[1:2] not in (["-h"], ["--help"]):
             # Apart from the other commands, because the experiment and its preset decide the settings' defaults.
             _run(args[1:])
+        elif args[:1] == ["sweep"] and args[1:2] not in (["-h"], ["--help"]):
+            return _sweep(args[1:])
         else:
             about = "The information bottleneck of deep learning, measured."
             commands = {name: _later(command) for name, command in _COMMANDS.items()}

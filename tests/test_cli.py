@@ -126,7 +126,7 @@ def test_list_names_all_that_can_be_named():
 @pytest.mark.parametrize(
     ("args", "wanted"),
     [
-        ([], ["list", "run", "show", "plot", "plane", "measure"]),
+        ([], ["list", "run", "sweep", "show", "plot", "plane", "measure"]),
         (["list"], ["usage: ibjax list"]),
         (["run"], ["experiment"]),
         (["run", "szt"], ["--preset", *EXPERIMENTS["szt"].presets, "--replicas", "50", "--resume", "--out", "--seed"]),
@@ -780,3 +780,112 @@ def test_curve_of_what_cannot_be(table, tmp_path):
     assert_complaint(ask("curve", table, "--tolerance", "0", "--out", out), "tolerance is 0.0: it must be positive")
     assert_complaint(ask("curve", table, "--out", table), table, "is a file: name a folder with --out")
     assert not out.exists()
+
+
+# --- sweep ---------------------------------------------------------------------------------------------------
+
+
+def sweep_small(out, *more) -> Answer:
+    return ask("sweep", "szt", *SMALL, "--out", out, *more)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory) -> tuple[Path, Answer]:
+    """A sweep of two groups, one of which cannot be run."""
+    folder = tmp_path_factory.mktemp("swept") / "out"
+    return folder, sweep_small(folder, "--zip", "batch_size=2048,4000", "seed=0,1", "--no-probe")
+
+
+def test_sweep_help_explains_grids():
+    answer = ask("sweep", "szt", "--preset", "idnns", "--help")
+    assert (answer.status, answer.err) == (0, "")
+    for words in (
+        "usage: ibjax sweep szt",
+        "--grid",
+        "--zip",
+        "--dry-run",
+        "--resume",
+        "--dead",
+        "--replicas",
+        "now idnns",
+    ):
+        assert words in answer.out
+    assert "usage: ibjax sweep" in ask("sweep", "--help").out
+
+
+def test_sweep_tells_its_plan_and_what_failed(swept, finished):
+    folder, answer = swept
+    assert answer.status == 1
+    said = " ".join(answer.out.split())
+    assert "2 groups, 1 compilations; 2 devices" in said
+    assert "time unknown" in said
+    assert "caution: batch_size=4000,seed=1 cannot be run: batch_size must be from 1 to the 3277" in said
+    assert "szt: batch_size_seed" in said
+    assert "caution: batch_size=4000, seed=1 has no results: batch_size must be" in said
+    lines = answer.err.splitlines()
+    assert "group 1 of 2: batch_size=2048,seed=0" in lines
+    assert "group 2 of 2: batch_size=4000,seed=1" in lines
+    plan = json.loads((folder / "plan.json").read_text())
+    assert [bool(group["problem"]) for group in plan["groups"]] == [False, True]
+    found = ibjax.open(folder)
+    assert found["finished"].values.tolist() == [True, False]
+    run = ibjax.open(finished[0])
+    np.testing.assert_array_equal(found["complexity"].values[0], run["complexity"].values)
+    np.testing.assert_array_equal(ibjax.sweep.select(found, seed=0)["train_loss"].values, run["train_loss"].values)
+
+
+def test_a_sweep_is_shown_and_its_runs_too(swept):
+    folder, said = swept
+    answer = ask("show", folder)
+    assert (answer.status, answer.err) == (0, "")
+    assert answer.out in said.out
+    assert "T1" in ask("show", folder / "groups" / "batch_size=2048,seed=0").out
+    assert_complaint(ask("plot", folder), "is a sweep", folder / "groups")
+    assert_complaint(ask("measure", folder, "--measure", "binning:bins=9"), "is a sweep")
+
+
+def test_sweep_goes_on_and_overwrites_nothing(swept):
+    folder, _ = swept
+    grid = ["--zip", "batch_size=2048,4000", "seed=0,1"]
+    assert_complaint(sweep_small(folder, *grid), "already holds a sweep", "--resume")
+    again = sweep_small(folder, *grid, "--resume", "--dead", "keep")
+    assert again.status == 1
+    assert "compilations" not in again.out  # its plan is kept
+    assert "count as the others" in again.out
+    assert_complaint(sweep_small(folder, *grid, "--resume", "--theta", "60"), "holds another sweep", "-> 60.0")
+
+
+def test_a_dry_run_writes_nothing(tmp_path):
+    (tmp_path / "mine.toml").write_text('experiment = "szt"\nreplicas = 9\ngrid.learning_rate = [0.1, 0.2]\n')
+    args = "--grid", "activation=tanh,relu", "widths=12 3 2; 12 2", "--grid=seed=1", "--dry-run", "--no-probe"
+    answer = ask("sweep", tmp_path / "mine.toml", *args, "--out", tmp_path / "out")
+    assert (answer.status, answer.err) == (0, "")
+    assert "8 groups, 3 compilations" in answer.out  # without a hidden layer there is no activation
+    assert "(12, 3, 2)" in answer.out
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.toml"]
+
+
+@pytest.mark.parametrize(
+    ("args", "parts"),
+    [
+        ([], ["sweep needs an experiment or a TOML file", "szt"]),
+        (["stz"], ["unknown experiment 'stz'", "did you mean 'szt'"]),
+        (["no.toml"], ["no.toml does not exist"]),
+        (["szt"], ["the grid is empty"]),
+        (["szt", "--grid"], ["--grid needs a field and its values"]),
+        (["szt", "--grid", "seed"], ["'seed' names no values"]),
+        (["szt", "--grid", "batch_siz=1"], ["did you mean 'batch_size'"]),
+        (["szt", "--grid", "seed=1", "--grid", "seed=2"], ["names seed more than once"]),
+        (["szt", "--grid", "seed=1", "--zip", "seed=2"], ["names seed more than once"]),
+        (["szt", "--grid", "activation=tahn"], ["group activation=tahn", "did you mean 'tanh'"]),
+        (["szt", "--grid", "seed=1,2,3", "--limit", "2"], ["3 groups", "the limit is 2"]),
+        (["szt", "--preset", "deck2", "--grid", "seed=1"], ["did you mean 'deck'"]),
+        (["szt", "--grid", "seed=1", "--epoch", "3"], ["--epoch"]),
+        (["szt", "--grid", "batch_size=5000", "--dry-run"], ["no group of the sweep can be run", "5000"]),
+    ],
+    ids=" ".join,
+)
+def test_sweeps_that_are_refused(args, parts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert_complaint(ask("sweep", *args), *parts)
+    assert list(tmp_path.iterdir()) == []

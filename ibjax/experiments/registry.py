@@ -34,17 +34,27 @@ EXPERIMENTS: dict[str, Experiment] = {
 """Name -> experiment."""
 
 
+def experiment_of(config: Any) -> str:
+    """The name of the experiment that a config is of.
+
+    Raises:
+        InputError: it is no experiment's.
+    """
+    for name, experiment in EXPERIMENTS.items():
+        if type(config) is type(next(iter(experiment.presets.values()))):
+            return name
+    raise InputError(f"{type(config).__name__} is no experiment's config: choose from {', '.join(EXPERIMENTS)}")
+
+
 def study_of(config: Any) -> Study:
     """The study that a config describes.
 
     Raises:
         InputError: settings that make no sense; the message names the value and the remedy.
     """
-    for name, experiment in EXPERIMENTS.items():
-        if type(config) is type(next(iter(experiment.presets.values()))):
-            study = experiment.study(config)
-            return dataclasses.replace(study, settings={"experiment": name, **dataclasses.asdict(config)})
-    raise InputError(f"{type(config).__name__} is no experiment's config: choose from {', '.join(EXPERIMENTS)}")
+    name = experiment_of(config)
+    study = EXPERIMENTS[name].study(config)
+    return dataclasses.replace(study, settings={"experiment": name, **dataclasses.asdict(config)})
 
 
 def run(config: Any, out: str | Path | None = None, *, resume: bool = False, progress: bool = True) -> xr.Dataset:

@@ -1,6 +1,7 @@
 """The information plane: what a training run and an estimator say about each other, and its summaries."""
 
 from ibjax.plane.activations import from_activations, read_activations
+from ibjax.plane.dead import DEAD_POLICIES, with_dead
 from ibjax.plane.measure import layer_information
 from ibjax.plane.schema import VARIABLES, make_plane
 from ibjax.plane.summary import (
@@ -16,6 +17,7 @@ from ibjax.plane.summary import (
 )
 
 __all__ = [
+    "DEAD_POLICIES",
     "GRADIENT_VARIANTS",
     "VARIABLES",
     "Interval",
@@ -30,4 +32,5 @@ __all__ = [
     "summary_table",
     "surviving",
     "violations",
+    "with_dead",
 ]

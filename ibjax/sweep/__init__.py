@@ -1,7 +1,12 @@
-"""Replicas on devices: chunks, segments, stores and resumption. Contains no mathematics."""
+"""Replicas on devices: chunks, segments, stores, resumption, and grids of settings. Contains no mathematics."""
 
+from ibjax.sweep.costs import Forecast, forecast
 from ibjax.sweep.devices import use_every_core
+from ibjax.sweep.grid import Axis, Grid, Group, expand, parse_values
+from ibjax.sweep.groups import Failure, Sweep, open_results, open_sweep, prepare, run_groups
+from ibjax.sweep.joined import failures_of, groups_of, select
 from ibjax.sweep.merge import merge
+from ibjax.sweep.programs import share_programs
 from ibjax.sweep.remeasure import remeasure
 from ibjax.sweep.runner import run
 from ibjax.sweep.status import Status, status
@@ -10,14 +15,31 @@ from ibjax.sweep.study import Study, data_key
 from ibjax.sweep.verify import Damage, verify
 
 __all__ = [
+    "Axis",
     "Damage",
+    "Failure",
+    "Forecast",
+    "Grid",
+    "Group",
     "Status",
     "Study",
+    "Sweep",
     "data_key",
+    "expand",
+    "failures_of",
+    "forecast",
+    "groups_of",
     "merge",
+    "open_results",
     "open_run",
+    "open_sweep",
+    "parse_values",
+    "prepare",
     "remeasure",
     "run",
+    "run_groups",
+    "select",
+    "share_programs",
     "status",
     "use_every_core",
     "verify",
