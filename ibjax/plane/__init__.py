@@ -1,9 +1,34 @@
 """The information plane: what a training run and an estimator say about each other, and its summaries."""
 
 from ibjax.plane.activations import from_activations, read_activations
+from ibjax.plane.claims import (
+    Claim,
+    Rule,
+    claims_from_json,
+    claims_table,
+    claims_to_json,
+    greater_than,
+    is_preliminary,
+    less_than,
+    within,
+)
+from ibjax.plane.convergence import Crossing, censored_median, first_crossing
 from ibjax.plane.dead import DEAD_POLICIES, with_dead
+from ibjax.plane.growth import GrowthExponents, growth_exponents
 from ibjax.plane.measure import layer_information
+from ibjax.plane.paths import PhaseStatus
+from ibjax.plane.phases import Phases, phases
+from ibjax.plane.resampling import (
+    Estimate,
+    PowerLaw,
+    bootstrap_interval,
+    paired_difference,
+    power_law,
+    rank_correlation,
+    share,
+)
 from ibjax.plane.schema import VARIABLES, make_plane
+from ibjax.plane.snr import SNRTransition, SteepestFall, snr_transition
 from ibjax.plane.summary import (
     GRADIENT_VARIANTS,
     Interval,
@@ -20,17 +45,44 @@ __all__ = [
     "DEAD_POLICIES",
     "GRADIENT_VARIANTS",
     "VARIABLES",
+    "Claim",
+    "Crossing",
+    "Estimate",
+    "GrowthExponents",
     "Interval",
+    "PhaseStatus",
+    "Phases",
+    "PowerLaw",
+    "Rule",
+    "SNRTransition",
+    "SteepestFall",
+    "bootstrap_interval",
+    "censored_median",
+    "claims_from_json",
+    "claims_table",
+    "claims_to_json",
+    "first_crossing",
     "from_activations",
     "gradient_curves",
+    "greater_than",
+    "growth_exponents",
+    "is_preliminary",
     "layer_information",
+    "less_than",
     "make_plane",
     "masked",
     "mean_interval",
     "mean_path",
+    "paired_difference",
+    "phases",
+    "power_law",
+    "rank_correlation",
     "read_activations",
+    "share",
+    "snr_transition",
     "summary_table",
     "surviving",
     "violations",
     "with_dead",
+    "within",
 ]

@@ -30,7 +30,7 @@ def with_dead(plane: xr.Dataset, policy: str = "mask") -> xr.Dataset:
     Example:
         >>> run = xr.Dataset(
         ...     {"train_loss": (("replica", "snapshot"), [[0.7, 0.1], [0.7, 0.7]]),
-        ...      "weight_norm": (("replica", "snapshot", "layer"), np.ones((2, 2, 1))),
+        ...      "weight_norm": (("replica", "snapshot", "layer"), [[[1.0], [1.0]], [[1.0], [1.0]]]),
         ...      "alive": (("replica", "snapshot"), [[True, True], [True, False]])},
         ...     {"epoch": ("snapshot", [0, 2000])})
         >>> with_dead(run, "keep").attrs["dead_policy"], int(with_dead(run, "keep").alive.sum())

@@ -17,6 +17,7 @@ from ibjax.sweep import store as stores
 from ibjax.sweep.checkpoint import durable
 from ibjax.sweep.grid import Axis, Group
 from ibjax.sweep.joined import join, labelled
+from ibjax.sweep.lock import hold
 from ibjax.sweep.runner import run
 from ibjax.sweep.study import Study
 
@@ -77,9 +78,9 @@ def run_groups(
     the joined store can be made from them at any time and is complete or not there. It doubles the disk that the
     measurements take; parameters stay with the groups.
 
-    A group that cannot be made or does not fit in memory is left out and reported; the others go on. With ``resume``
-    finished groups stay as they are, and one that did not fit is tried again, with another ``chunk_size`` from
-    the start; groups that have begun keep the chunk size they began with.
+    A group that cannot be made, does not fit in memory or is damaged is left out and reported; the others go on.
+    With ``resume`` finished groups stay as they are, and one that did not fit is tried again, with another
+    ``chunk_size`` from the start; groups that have begun keep the chunk size they began with.
 
     Args:
         sweep: what to run.
@@ -92,11 +93,19 @@ def run_groups(
         The joined results, see `open_sweep`, and the folder name -> failure of groups without results.
 
     Raises:
-        InputError: ``out`` holds something else, or no group has results.
+        InputError: ``out`` holds something else, another process writes into it, or no group has results.
     """
-    folder = None if out is None else Path(out)
-    if folder is not None:
-        prepare(sweep, folder, resume)
+    if out is None:
+        return _run_all(sweep, None, progress, announce)
+    prepare(sweep, Path(out), resume)
+    with hold(Path(out)):
+        return _run_all(sweep, Path(out), progress, announce)
+
+
+def _run_all(
+    sweep: Sweep, folder: Path | None, progress: bool, announce: Announce
+) -> tuple[xr.Dataset, dict[str, Failure]]:
+    """Run the groups one after the other and join them."""
     failures: dict[str, Failure] = {} if folder is None else read_failures(folder)
     runs: list[tuple[Group, xr.Dataset]] = []
     for number, group in enumerate(sweep.groups):
@@ -219,26 +228,29 @@ def _run_group(
 ) -> xr.Dataset | Failure:
     """A group's results, or why there are none."""
     place = None if folder is None else folder / GROUPS / group.slug
+    chunk = 1
     try:
         study = sweep.study(group.config)
+        if place is not None and (place / stores.RESULTS).exists():
+            begun = json.loads(stores.open_run(place).attrs["config"])["chunk_size"]
+            if failed is not None and failed.memory and begun != study.chunk:
+                shutil.rmtree(place)  # it never fitted: nothing to keep
+            else:
+                study = dataclasses.replace(study, chunk_size=begun)
+        chunk = study.chunk
+        return run(study, place, resume=True, progress=progress)
     except InputError as error:
         return Failure(str(error))
-    if place is not None and (place / stores.RESULTS).exists():
-        begun = json.loads(stores.open_run(place).attrs["config"])["chunk_size"]
-        if failed is not None and failed.memory and begun != study.chunk:
-            shutil.rmtree(place)  # it never fitted: nothing to keep
-        else:
-            study = dataclasses.replace(study, chunk_size=begun)
-    try:
-        return run(study, place, resume=True, progress=progress)
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         text = str(error).strip().split("\n")[0] or "out of memory"
-        if "RESOURCE_EXHAUSTED" not in text and not isinstance(error, MemoryError):
-            return Failure(f"XLA refused it: {text}")
-        if study.chunk == 1:
-            return Failure(f"not even one replica fits in memory ({text}): measure fewer samples or estimators", True)
-        advice = f"run again with --resume --chunk-size {study.chunk // 2}"
-        return Failure(f"{study.chunk} replicas at a time do not fit in memory ({text}): {advice}", True)
+    if "RESOURCE_EXHAUSTED" not in text and text != "out of memory":
+        return Failure(f"XLA refused it: {text}")
+    if chunk == 1:
+        return Failure(
+            f"not even one replica fits in memory ({text}): measure fewer samples or estimators", memory=True
+        )
+    advice = f"run again with --resume --chunk-size {chunk // 2}"
+    return Failure(f"{chunk} replicas at a time do not fit in memory ({text}): {advice}", memory=True)
 
 
 def _by_place(groups: Sequence[Group], failures: Mapping[str, Failure]) -> dict[tuple[int, ...], str]:

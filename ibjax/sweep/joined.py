@@ -51,7 +51,7 @@ def join(
     sizes["estimator"] = len(estimators)
     group = _empty(axes, runs, sizes, path)
     for place, run in runs:
-        _fill(group, place.index, run, estimators)
+        _fill(group, place.index, run.copy(), estimators)  # a copy, because what is read stays in memory
     found: Coordinates = {
         "estimator": (("estimator",), np.array(estimators, object)),
         "replica": (("replica",), np.arange(sizes["replica"])),
@@ -224,7 +224,7 @@ def _over_the_grid(axes: Sequence[Axis], runs: Runs, failures: Mapping[tuple[int
     for index, message in failures.items():
         found["failure"][index] = message
     for group, run in runs:
-        lost = masked(run)
+        lost = masked(run.copy())
         found["finished"][group.index] = True
         found["diverged"][group.index], found["dead"][group.index] = lost.diverged, lost.dead
         found["run_attributes"][group.index] = json.dumps(run.attrs)

@@ -35,6 +35,7 @@ from ibjax.sweep import (
 )
 from ibjax.sweep.costs import program_key
 from ibjax.sweep.groups import read_failures
+from ibjax.sweep.lock import hold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -350,6 +351,12 @@ def test_an_interrupted_sweep_goes_on(swept, tmp_path, monkeypatch):
     np.testing.assert_array_equal(whole["train_loss"].values, wanted)
 
 
+def test_two_sweeps_into_one_folder(tmp_path):
+    with hold(tmp_path):
+        said = complaint(run_groups, sweep_of(RATES), tmp_path, progress=False)
+    assert "is being written by process" in said
+
+
 def test_the_joined_results_are_made_from_the_groups(swept, folder):
     shutil.rmtree(folder / "results.zarr")
     (folder / "results.zarr.part").mkdir()  # by a sweep that was killed while it wrote
@@ -436,6 +443,19 @@ def test_a_group_that_does_not_fit_is_tried_again_with_other_chunks(tmp_path, mo
     again, _ = run_groups(large, tmp_path, resume=True, progress=False)  # what is finished stays as it was
     assert [json.loads(plane.attrs["config"])["chunk_size"] for _, plane in groups_of(again)] == [2, 2]
     assert again.identical(found)
+
+
+def test_a_damaged_group_stops_alone(folder):
+    names = [group.slug for group in sweep_of(DEEPER).groups]
+    (folder / "groups" / names[1] / "results.zarr" / "zarr.json").write_text("{")
+    found, failures = run_groups(sweep_of(DEEPER), folder, resume=True, progress=False)
+    assert list(failures) == [names[1]]
+    assert "is damaged" in failures[names[1]].message
+    assert found["finished"].values.tolist() == [[True, False], [True, True]]
+    shutil.rmtree(folder / "groups" / names[1])
+    found, failures = run_groups(sweep_of(DEEPER), folder, resume=True, progress=False)
+    assert failures == {}
+    assert found["finished"].values.all()
 
 
 @pytest.mark.parametrize(

@@ -205,8 +205,8 @@ def test_no_temporary_file_is_left(finished):
     assert not [path for path in finished.rglob("*") if "part" in path.suffix or path.name.startswith(".")]
 
 
-def test_open_run_is_ibjax_open(finished):
-    assert ibjax.open is open_run
+def test_ibjax_opens_a_run_by_either_kind_of_path(finished):
+    xr.testing.assert_identical(ibjax.open(finished), open_run(finished))
     xr.testing.assert_identical(open_run(str(finished)), open_run(finished))
 
 

@@ -1,0 +1,108 @@
+"""The steepest fall of a signal-to-noise ratio whose formula is known."""
+
+import numpy as np
+import pytest
+
+from ibjax.errors import InputError
+from ibjax.plane import PhaseStatus, snr_transition
+from ibjax.training import snapshot_epochs
+
+EPOCHS = snapshot_epochs(10_000, 150)
+
+
+def gradients(replicas, sigma=0.0, *, middle=300.0, power=3.0, seed=0):
+    """Return mean and std whose ratio is 0.3 + 2 / (1 + (epoch / middle)^power) plus noise."""
+    random = np.random.default_rng(seed)
+    snr = 0.3 + 2 / (1 + (EPOCHS / middle) ** power)
+    std = np.exp(random.normal(size=(replicas, EPOCHS.size)))
+    return (snr + sigma * random.normal(size=std.shape)) * std, std
+
+
+@pytest.mark.parametrize("middle", [50, 300, 1500])
+def test_both_places_of_a_clean_curve(middle):
+    # d^2 SNR / d (log epoch)^2 = 0 at the middle; d^2 SNR / d epoch^2 = 0 at middle ((p - 1) / (p + 1))^(1 / p).
+    found = snr_transition(EPOCHS, *gradients(2, middle=middle), updates_per_epoch=52)
+    np.testing.assert_allclose(found.by_log_epoch.epoch, middle, rtol=0.03)
+    np.testing.assert_allclose(found.by_epoch.epoch, middle * 0.5 ** (1 / 3), rtol=0.06)
+    np.testing.assert_allclose(found.by_log_epoch.update, 52 * found.by_log_epoch.epoch)
+    assert (found.by_epoch.status == PhaseStatus.FOUND).all()
+    assert (found.by_epoch.slope < 0).all()
+
+
+def test_slopes_are_those_of_least_squares():
+    mean, std = gradients(1, 0.05)
+    slopes = [
+        np.polyfit(np.log1p(EPOCHS[i : i + 15]), (mean / std)[0, i : i + 15], 1)[0] for i in range(EPOCHS.size - 14)
+    ]
+    assert snr_transition(EPOCHS, mean, std).by_log_epoch.slope[0] == pytest.approx(min(slopes))
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say():
+    found = [snr_transition(EPOCHS, *gradients(8, 0.05, seed=seed)).by_log_epoch.interval for seed in range(120)]
+    assert np.mean([f.low <= 300 <= f.high for f in found]) >= 0.88
+
+
+def test_noise_without_a_fall_has_no_transition():
+    random = np.random.default_rng(0)
+    std = np.ones((50, EPOCHS.size))
+    for trend in (0.0, 0.2):
+        snr = 1.0 + trend * np.log1p(EPOCHS) + 0.1 * random.normal(size=std.shape)
+        found = snr_transition(EPOCHS, snr, std)
+        for place in found:
+            assert (place.status == PhaseStatus.NO_DROP).all()
+            assert np.isnan(place.epoch).all()
+            assert np.isnan(place.update).all()
+            assert np.isnan(np.stack(place.interval)).all()
+
+
+def test_a_fall_at_the_edge_is_censored():
+    std = np.ones((1, EPOCHS.size))
+    early = snr_transition(EPOCHS, (2.0 - 0.2 * np.log1p(EPOCHS))[None], std).by_epoch
+    late = snr_transition(EPOCHS, (2.0 - (EPOCHS / 1e4) ** 2)[None], std).by_log_epoch
+    assert early.status == late.status == [PhaseStatus.EDGE]
+    assert np.isnan([early.epoch, late.epoch]).all()
+
+
+def test_a_steady_fall_has_no_steepest_place():
+    snr = 2.0 - 0.2 * np.log1p(EPOCHS) + 0.01 * np.random.default_rng(0).normal(size=(20, EPOCHS.size))
+    status = snr_transition(EPOCHS, snr, np.ones_like(snr)).by_log_epoch.status
+    assert np.isin(status, (PhaseStatus.FLAT, PhaseStatus.EDGE)).all()
+
+
+def test_masked_replicas_layers_and_scale():
+    mean, std = gradients(6, 0.05)
+    alone = snr_transition(EPOCHS, mean, std)
+    mean, std = np.stack([mean, 3 * mean], axis=1), np.stack([std, 3 * std], axis=1)
+    mean[2, 0, 5] = np.nan
+    std[4, 1, 7] = 0.0
+    found = snr_transition(EPOCHS, mean, std).by_log_epoch
+    assert (found.status == PhaseStatus.MASKED).sum() == 2
+    assert found.status[2, 0] == found.status[4, 1] == PhaseStatus.MASKED
+    np.testing.assert_allclose(found.epoch[[0, 1, 3, 4, 5], 0], alone.by_log_epoch.epoch[[0, 1, 3, 4, 5]])
+    assert found.interval.low.shape == (2,)
+
+
+def test_one_replica_and_two_snapshots():
+    one = snr_transition(EPOCHS, *gradients(1)).by_log_epoch
+    assert abs(one.interval.value / 300 - 1) < 0.03
+    assert np.isnan(one.interval.low)
+    short = snr_transition(np.array([0, 1]), np.ones((1, 2)), np.ones((1, 2)))
+    assert short.by_epoch.status == short.by_log_epoch.status == [PhaseStatus.SHORT]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"window": 2}, "window must be odd"),
+        ({"margin": -1.0}, "margin must be a positive"),
+        ({"updates_per_epoch": 0.0}, "updates_per_epoch must be positive, got 0"),
+        ({"std": np.ones((2, 4))}, r"path of shape \(2, 4\)"),
+        ({"epochs": np.arange(5)[::-1]}, "epochs must increase"),
+        ({"level": 1.5}, "level must lie"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_bad_input_is_named(change, message):
+    arguments = {"epochs": np.arange(5), "mean": np.ones((2, 5)), "std": np.ones((2, 5))} | change
+    with pytest.raises(InputError, match=message):
+        snr_transition(**arguments)
