@@ -171,6 +171,7 @@ def test_a_damaged_chunk_is_trained_again_and_no_other(part, damage, small, fold
         assert (f"parameters.zarr/layers.1.weight/c/{chunk}/2/0/0" in untouched) is same
 
 
+@pytest.mark.slow
 def test_what_was_measured_afterwards_is_measured_again_and_no_more(small, tmp_path):
     study = small.study(estimators=(Binning(bins=6, range="run"), Binning(bins=8)), replicas=3)
     small.run(tmp_path, study)
