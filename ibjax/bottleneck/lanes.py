@@ -24,7 +24,7 @@ from ibjax.information import entropy
 METHODS = ("auto", "blahut-arimoto")
 """Names that `solve` takes."""
 FEW_LABELS = 2
-"""With more, Newton's method has too many unknowns, and ``"auto"`` is `solve_many_labels`."""
+"""With more, `solve_many_labels` is faster: Newton's method has clusters times labels unknowns."""
 SIZES = (16, 64, 256, 1024)
 """Numbers of inputs that programs are compiled for: smaller tables are padded with inputs without mass."""
 SLOTS = 16

@@ -13,7 +13,7 @@ from ibjax.errors import InputError, choose
 from ibjax.estimators.bandwidth import likelihood_variance
 from ibjax.estimators.base import LayerInformation, MIEstimate, Span
 from ibjax.estimators.pairs import LOG2_E, by_rows, centred, decay, halved, reduce_pairs, squared_distances
-from ibjax.estimators.samples import as_labels, as_layer_labels, as_samples, concrete, is_count, same_length
+from ibjax.estimators.samples import as_labels, as_layer_labels, as_samples, is_count, positive, same_length
 
 BOUNDS = ("upper", "lower")
 VARIANCES = ("absolute", "layer", "likelihood")
@@ -92,10 +92,7 @@ class KernelBounds:
         choose("variance", self.variance, VARIANCES)
         if not is_count(self.block):
             raise InputError(f"block must be a whole number of 1 or more, got {self.block!r}: 512 rows are the default")
-        if concrete(self.noise_variance):
-            value = np.asarray(self.noise_variance)
-            if value.shape != () or value.dtype.kind not in "fiu" or not (np.isfinite(value) and value > 0):
-                raise InputError(f"noise_variance must be a positive number, got {value}: 0.1 is Saxe et al.'s")
+        positive("noise_variance", self.noise_variance, "0.1 is Saxe et al.'s")
         return self
 
     def __str__(self) -> str:

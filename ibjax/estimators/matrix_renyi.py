@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Integer
 from ibjax.errors import InputError, choose
 from ibjax.estimators.base import LayerInformation, MIEstimate, Span
 from ibjax.estimators.pairs import centred, squared_distances
-from ibjax.estimators.samples import as_layer_labels, as_variable, concrete, is_count, same_length
+from ibjax.estimators.samples import as_layer_labels, as_variable, is_count, positive, same_length
 
 BANDWIDTHS = ("silverman", "alignment")
 GRID = tuple(np.geomspace(0.1, 10, 75).tolist())
@@ -120,10 +120,7 @@ class MatrixRenyi:
                 raise
             except ValueError:
                 choose("bandwidth", self.bandwidth, (*BANDWIDTHS, "a number"))
-        if concrete(self.bandwidth):
-            value = np.asarray(self.bandwidth)
-            if value.shape != () or value.dtype.kind not in "fiu" or not (np.isfinite(value) and value > 0):
-                raise InputError(f"bandwidth must be a positive number, got {self.bandwidth!r}, or 'silverman'")
+        positive("bandwidth", self.bandwidth, "or take 'silverman'")
         return self
 
     def __str__(self) -> str:

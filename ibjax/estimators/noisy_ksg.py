@@ -17,9 +17,9 @@ from ibjax.estimators.samples import (
     as_labels,
     as_layer_labels,
     as_samples,
-    concrete,
     is_count,
     is_discrete,
+    positive,
     same_length,
 )
 
@@ -87,12 +87,7 @@ class NoisyKSG:
         neighbours.as_ks(self.k)
         if not is_count(self.draws):
             raise InputError(f"draws must be a whole number of 1 or more, got {self.draws!r}")
-        if concrete(self.noise_variance):
-            value = np.asarray(self.noise_variance)
-            if value.shape != () or value.dtype.kind not in "fiu" or not (np.isfinite(value) and value > 0):
-                raise InputError(
-                    f"noise_variance must be a positive number, got {value}: without noise I(X;T) is infinite"
-                )
+        positive("noise_variance", self.noise_variance, "without noise I(X;T) is infinite")
         return self
 
     def __str__(self) -> str:

@@ -62,6 +62,14 @@ def is_count(a: Any) -> bool:
     return isinstance(a, int | np.integer) and not isinstance(a, bool) and int(a) > 0
 
 
+def positive(name: str, value: Any, remedy: str) -> None:
+    """Raise `InputError` unless a setting is a positive number, where its value is known."""
+    if concrete(value):
+        a = np.asarray(value)
+        if a.shape != () or a.dtype.kind not in "fiu" or not (np.isfinite(a) and a > 0):
+            raise InputError(f"{name} must be a positive number, got {value!r}: {remedy}")
+
+
 def is_discrete(a: Any) -> bool:
     """Whether an array holds labels: integers or truth values."""
     dtype = getattr(a, "dtype", None) or np.asarray(a).dtype

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from ibjax.errors import InputError
 from ibjax.estimators import MIEstimate
-from ibjax.estimators.samples import concrete, is_count, is_discrete
+from ibjax.estimators.samples import is_count, is_discrete, positive
 from ibjax.neural.batching import one_by_one_on_cpu
 from ibjax.neural.prepare import Split, as_pair, constant, one_hot, rank, split
 from ibjax.neural.train import Fitted, Objective, fit
@@ -86,14 +86,6 @@ def count(name: str, value: Any, least: int) -> None:
     """Raise `InputError` unless a setting is a whole number and large enough."""
     if not is_count(value) or value < least:
         raise InputError(f"{name} must be a whole number of {least} or more, got {value!r}")
-
-
-def positive(name: str, value: Any, remedy: str) -> None:
-    """Raise `InputError` unless a setting is a positive number, where its value is known."""
-    if concrete(value):
-        a = np.asarray(value)
-        if a.shape != () or a.dtype.kind not in "fiu" or not (np.isfinite(a) and a > 0):
-            raise InputError(f"{name} must be a positive number, got {value!r}: {remedy}")
 
 
 def as_key(key: Any) -> Array:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Integer
 
 from ibjax.errors import InputError, choose
 from ibjax.estimators.pairs import by_rows, centred, squared_distances
-from ibjax.estimators.samples import as_labels, as_samples, concrete, is_count, same_length
+from ibjax.estimators.samples import as_labels, as_samples, concrete, is_count, positive, same_length
 from ibjax.networks import ACTIVATIONS
 
 Layers = Sequence[tuple[Any, Any]]
@@ -126,10 +126,7 @@ class NoisyNetwork:
         for name in ("samples", "block"):
             if not is_count(getattr(self, name)):
                 raise InputError(f"{name} must be a whole number of 1 or more, got {getattr(self, name)!r}")
-        if concrete(self.noise):
-            value = np.asarray(self.noise)
-            if value.shape != () or value.dtype.kind not in "fiu" or not (np.isfinite(value) and value > 0):
-                raise InputError(f"noise must be a positive number, got {value}: without noise I(X;T) is infinite")
+        positive("noise", self.noise, "without noise I(X;T) is infinite")
         return self
 
     def __call__(self, params: Any, x: Any, key: Array, labels: Any = None) -> NoisyInformation:

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Array
 
 from ibjax.errors import InputError, choose
-from ibjax.estimators.samples import concrete
+from ibjax.estimators.samples import concrete, positive
 from ibjax.neural import bounds
-from ibjax.neural.base import Measured, Variational, count, positive
+from ibjax.neural.base import Measured, Variational, count
 from ibjax.neural.critics import Concatenated, Separable
 from ibjax.neural.prepare import Split, standardised
 from ibjax.neural.pure import pure

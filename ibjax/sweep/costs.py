@@ -220,16 +220,7 @@ def _probe(study: Study) -> _Probe:
         training = timed(epochs, 0) - idle
     looks = min(4, SLOTS)
     looking = max(timed(0, looks) - idle, 0.0)
-    return _Probe(program.seconds, max(training, 0.0) / epochs, looking / looks, _compiled_memory(program))
-
-
-def _compiled_memory(program: runner.Program) -> int | None:
-    """The compiler's own number of bytes on one device, None where it has none."""
-    found = program._go.memory_analysis()
-    if found is None:
-        return None
-    used = found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
-    return used - found.alias_size_in_bytes
+    return _Probe(program.seconds, max(training, 0.0) / epochs, looking / looks, program.memory)
 
 
 def _seconds(study: Study, first: Study, probe: _Probe) -> float:

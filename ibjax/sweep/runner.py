@@ -218,6 +218,15 @@ class Program:
         joined = jax.device_put(joined, self.sharding)
         return joined._replace(key=jax.random.wrap_key_data(joined.key))
 
+    @property
+    def memory(self) -> int | None:
+        """Bytes on one device by the compiler's own count, None where it has none."""
+        found = self._go.memory_analysis()
+        if found is None:
+            return None
+        used = found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
+        return used - found.alias_size_in_bytes
+
     def go(self, state: TrainState, slots: Slots) -> tuple[TrainState, Snapshot]:
         """Execute a segment; the state that was passed is gone afterwards."""
         return jax.block_until_ready(self._go(state, self.data, slots))
