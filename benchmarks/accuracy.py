@@ -33,13 +33,16 @@ from ibjax.estimators import (
     Gaussian,
     GaussianCopula,
     KernelBounds,
+    MatrixRenyi,
     MIEstimate,
     PlugIn,
+    SoftBinning,
     WeightedKL,
     jackknife,
     subsampling,
 )
-from ibjax.neural import InfoNCE
+from ibjax.neural import NWJ, SMILE, DifferenceOfEntropies, DonskerVaradhan, InfoNCE
+from ibjax.neural.base import Variational
 
 Estimate = Callable[..., MIEstimate]
 
@@ -91,6 +94,12 @@ ESTIMATORS: dict[str, Entry] = {
     "gaussian": Entry(Gaussian(), continuous),
     "gaussian-copula": Entry(GaussianCopula(), continuous),
     "info-nce": Entry(InfoNCE(), not_discrete),
+    "nwj": Entry(NWJ(), not_discrete),
+    "donsker-varadhan": Entry(DonskerVaradhan(), not_discrete),
+    "smile": Entry(SMILE(), not_discrete),
+    "difference-of-entropies": Entry(DifferenceOfEntropies(), continuous),
+    "soft-binning-10": Entry(SoftBinning(bins=10), few_columns),
+    "matrix-renyi": Entry(MatrixRenyi(), not_discrete),
     "kernel-upper": Entry(KernelBounds(), by_class),
     "kernel-lower": Entry(KernelBounds(bound="lower"), by_class),
     **{f"plugin-{correction}": Entry(PlugIn(correction), discrete) for correction in CORRECTIONS},
@@ -104,7 +113,7 @@ def error_of(estimator: Estimate) -> Estimate:
     Subsampling costs a tenth of the estimate where pairs of samples are compared, and does not mind jumps; a part of a
     table has too few samples a cell, so that tables take the jackknife.
     """
-    if isinstance(estimator, Gaussian | GaussianCopula | WeightedKL | InfoNCE):
+    if isinstance(estimator, Gaussian | GaussianCopula | WeightedKL | Variational):
         return estimator
     if isinstance(estimator, PlugIn):
         return lambda x, y, key: jackknife(estimator, x, y, key)

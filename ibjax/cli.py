@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import io
+import json
 import sys
 import time
 import warnings
@@ -28,6 +29,8 @@ _WRONG = 2
 _FAILED = 1
 _SHOWN = 40
 """Groups of a sweep that are printed."""
+_ALL = "all"
+"""Stands for every experiment."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +75,7 @@ def list_() -> None:
     from ibjax.networks import ACTIVATIONS, INITIALIZERS
     from ibjax.training import OPTIMIZERS
 
-    console = Console()
+    console = Console(soft_wrap=True)
     for name, experiment in EXPERIMENTS.items():
         console.print(f"[bold]{name}[/]  {experiment.summary}\n    presets: {', '.join(experiment.presets)}")
     for what, names in {
@@ -91,7 +94,7 @@ def run(experiment: tyro.conf.Positional[str]) -> None:
     """Run an experiment; `ibjax run EXPERIMENT --help` explains its presets and settings.
 
     Args:
-        experiment: its name, see `ibjax list`.
+        experiment: its name, see `ibjax list`, or all.
     """
     _run([experiment])
 
@@ -118,6 +121,18 @@ def show(folder: tyro.conf.Positional[Path], estimator: int = 0) -> None:
         _print_sweep(ibjax.open(folder), "mask")
     else:
         _print_summary(_read(folder), estimator)
+
+
+def claims(folder: tyro.conf.Positional[Path]) -> None:
+    """Judge the claims of an experiment by its results, print the verdicts and write claims.json.
+
+    Args:
+        folder: folder of a finished run or sweep of an experiment.
+    """
+    from ibjax.experiments import judge
+
+    with _writing(folder):
+        _print_claims(judge(folder))
 
 
 def status(folder: tyro.conf.Positional[Path]) -> None:
@@ -173,13 +188,13 @@ def merge(folders: tyro.conf.Positional[tuple[Path, ...]], out: Path) -> None:
 
 
 def plot(folder: tyro.conf.Positional[Path], out: Path | None = None) -> None:
-    """Draw the figures of a run, finished or not.
+    """Draw the figures of a run, finished or not, or the one of an experiment that is a sweep.
 
     Args:
-        folder: folder of a run.
+        folder: folder of a run, or of an experiment's sweep.
         out: folder for the figures; by default FOLDER/figures.
     """
-    _draw(_read(folder), out or folder / "figures")
+    _draw_folder(folder, out or folder / "figures")
 
 
 def plane(
@@ -328,14 +343,16 @@ def curve(
 
 def _run(args: Sequence[str]) -> None:
     """Run an experiment: ``ibjax run NAME [--preset P] [settings]``."""
-    from ibjax.experiments.registry import EXPERIMENTS
-    from ibjax.experiments.registry import run as run_experiment
+    from ibjax.experiments import EXPERIMENTS
     from ibjax.sweep import use_every_core
 
     if not args or args[0].startswith("-"):
         raise InputError(f"run needs an experiment first: choose from {', '.join(EXPERIMENTS)} (see `ibjax list`)")
     name, *rest = args
-    experiment = EXPERIMENTS[choose("experiment", name, EXPERIMENTS)]
+    if name == _ALL:
+        _run_all(rest)
+        return
+    experiment = EXPERIMENTS[choose("experiment", name, (*EXPERIMENTS, _ALL))]
     preset, rest = _take(rest, "--preset", next(iter(experiment.presets)))
     default = experiment.presets[choose(f"preset of {name}", preset, experiment.presets)]
     kind: Any = type(default)
@@ -350,13 +367,48 @@ def _run(args: Sequence[str]) -> None:
     description = f"{experiment.summary}. --preset names the defaults below: {presets}; now {preset}."
     options, config = _parse(tyro.cli, rest, f=job, prog=f"ibjax run {name}", description=description)
     use_every_core(options.devices)  # before JAX is used
-    out = options.out or Path("runs") / f"{name}-{preset}"
+    _conduct(config, options.out or Path("runs") / f"{name}-{preset}", options.resume, options.figures)
+
+
+def _run_all(args: Sequence[str]) -> None:
+    """Run every experiment: ``ibjax run all [--preset quick]``."""
+    from ibjax.experiments import EXPERIMENTS, claims_markdown
+    from ibjax.sweep import use_every_core
+
+    preset, rest = _take(list(args), "--preset", "quick")
+    description = f"Every experiment at preset {preset}, and one table of their claims."
+    options = _parse(tyro.cli, rest, f=RunOptions, prog=f"ibjax run {_ALL}", description=description)
+    configs = {name: experiment.presets.get(preset) for name, experiment in EXPERIMENTS.items()}
+    if lacking := [name for name, config in configs.items() if config is None]:
+        raise InputError(f"{', '.join(lacking)} have no preset {preset!r}: take quick or paper, which all have")
+    use_every_core(options.devices)  # before JAX is used
+    out = options.out or Path("runs") / f"{_ALL}-{preset}"
+    console, found = Console(stderr=True, soft_wrap=True), []
+    for number, (name, config) in enumerate(configs.items(), start=1):
+        console.print(f"{number} of {len(configs)}: {name}", highlight=False)
+        found.append((name, _conduct(config, out / name, options.resume, options.figures)))
     with _writing(out):
-        run_experiment(config, out, resume=options.resume)
-    found = _read(out)
-    _print_summary(found)
-    if options.figures:
-        _draw(found, out / "figures")
+        (out / "claims.md").write_text(claims_markdown(found))
+    console.print(f"all claims are in {out / 'claims.md'}", highlight=False)
+
+
+def _conduct(config: Any, out: Path, resume: bool, figures: bool) -> Sequence[Any]:
+    """Run an experiment, print what it found, and draw it; returns its claims."""
+    from ibjax.experiments import judge
+    from ibjax.experiments import run as run_experiment
+
+    with _writing(out):
+        found = run_experiment(config, out, resume=resume)
+        claims = judge(out)
+    if _is_sweep(out):
+        _print_sweep(found, "mask")
+    else:
+        _print_summary(_read(out))
+    _print_claims(claims)
+    if figures:
+        with _writing(out):
+            _draw_folder(out, out / "figures")
+    return claims
 
 
 def _sweep(args: Sequence[str]) -> int:
@@ -764,6 +816,26 @@ def _print_sweep(found: Any, dead: str) -> None:
         console.print(f"caution: {escape(where)} has no results: {escape(failure)}")
 
 
+def _print_claims(claims: Sequence[Any]) -> None:
+    """A row a claim; those of a run smaller than the study's apart."""
+    from ibjax.experiments import interval
+
+    colors = {"reproduced": "green", "refuted": "red", "inconclusive": "yellow"}
+    console = Console(highlight=False)
+    for early in (False, True):
+        rows = [claim for claim in claims if claim.preliminary == early]
+        if not rows:
+            continue
+        title = "preliminary: fewer replicas or epochs than the study's" if early else None
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
+        for heading in ("claim", "statistic", "found, 95 % interval", "rule", "verdict"):
+            table.add_column(heading, overflow="fold")
+        for claim in rows:
+            verdict = f"[{colors[claim.verdict]}]{claim.verdict}[/]"
+            table.add_row(claim.statement, claim.statistic, escape(interval(claim)), claim.rule.text, verdict)
+        console.print(table)
+
+
 def _size(bytes_: float) -> str:
     """In the unit that makes it a small number."""
     for unit in ("B", "kB", "MB", "GB"):
@@ -784,7 +856,25 @@ def _duration(seconds: float | None) -> str:
 def _draw(found: Any, folder: Path) -> None:
     from ibjax.plotting import save_all
 
-    paths = save_all(found, folder)
+    _say_drawn(save_all(found, folder), folder)
+
+
+def _draw_folder(folder: Path, out: Path) -> None:
+    """Draw all figures of a run, and the experiment's own once it is finished."""
+    from ibjax.experiments import draw
+    from ibjax.plotting import save_all
+
+    paths = []
+    if not _is_sweep(folder):
+        found = _read(folder)
+        paths += save_all(found, out)
+        if found.attrs["status"] != "finished" or "experiment" not in json.loads(found.attrs["config"]):
+            _say_drawn(paths, out)
+            return
+    _say_drawn([*paths, *draw(folder, out)], out)
+
+
+def _say_drawn(paths: Sequence[Path], folder: Path) -> None:
     Console(stderr=True).print(f"{len(paths)} figures in {folder}", highlight=False)
 
 
@@ -793,6 +883,7 @@ _COMMANDS: dict[str, Callable[..., int | None]] = {
     "run": run,
     "sweep": sweep,
     "show": show,
+    "claims": claims,
     "status": status,
     "verify": verify,
     "merge": merge,

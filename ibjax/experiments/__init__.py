@@ -1,7 +1,24 @@
-"""Studies of the literature: one file each, a frozen config with named presets."""
+"""Studies of the literature: one file each, a frozen config with named presets, claims and a figure."""
 
-from ibjax.experiments.registry import EXPERIMENTS, Experiment, run, study_of
+from ibjax.experiments.conduct import claims_markdown, draw, interval, judge, run
+from ibjax.experiments.experiment import Experiment
+from ibjax.experiments.registry import EXPERIMENTS, study_of
 from ibjax.experiments.sweeps import make_sweep, read_sweep, run_sweep
 from ibjax.experiments.szt import SZT
+from ibjax.experiments.szt_phases import SZTPhases
 
-__all__ = ["EXPERIMENTS", "SZT", "Experiment", "make_sweep", "read_sweep", "run", "run_sweep", "study_of"]
+__all__ = [
+    "EXPERIMENTS",
+    "SZT",
+    "Experiment",
+    "SZTPhases",
+    "claims_markdown",
+    "draw",
+    "interval",
+    "judge",
+    "make_sweep",
+    "read_sweep",
+    "run",
+    "run_sweep",
+    "study_of",
+]

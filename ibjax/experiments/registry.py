@@ -1,35 +1,19 @@
-"""All experiments by name, and how any of them is run."""
+"""All experiments by name, and what a config or stored results belong to."""
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import xarray as xr
 
 from ibjax.errors import InputError, choose
-from ibjax.experiments import szt
+from ibjax.experiments import szt, szt_phases
+from ibjax.experiments.experiment import Experiment
 from ibjax.sweep import Study
-from ibjax.sweep import run as run_study
-
-
-class Experiment(NamedTuple):
-    """A study of the literature.
-
-    Attributes:
-        summary: what it shows, in one line.
-        presets: name -> config; the first is the default.
-        study: config -> the study to replicate.
-    """
-
-    summary: str
-    presets: Mapping[str, Any]
-    study: Callable[[Any], Study]
-
 
 EXPERIMENTS: dict[str, Experiment] = {
-    "szt": Experiment("the information plane of the 12-bit task (Shwartz-Ziv & Tishby 2017)", szt.PRESETS, szt.study),
+    "szt": szt.EXPERIMENT,
+    "szt-phases": szt_phases.EXPERIMENT,
 }
 """Name -> experiment."""
 
@@ -41,13 +25,13 @@ def experiment_of(config: Any) -> str:
         InputError: it is no experiment's.
     """
     for name, experiment in EXPERIMENTS.items():
-        if type(config) is type(next(iter(experiment.presets.values()))):
+        if type(config) is type(experiment.default):
             return name
     raise InputError(f"{type(config).__name__} is no experiment's config: choose from {', '.join(EXPERIMENTS)}")
 
 
 def study_of(config: Any) -> Study:
-    """The study that a config describes.
+    """The study that a config describes; of an experiment with a grid, one group's.
 
     Raises:
         InputError: settings that make no sense; the message names the value and the remedy.
@@ -57,20 +41,8 @@ def study_of(config: Any) -> Study:
     return dataclasses.replace(study, settings={"experiment": name, **dataclasses.asdict(config)})
 
 
-def run(config: Any, out: str | Path | None = None, *, resume: bool = False, progress: bool = True) -> xr.Dataset:
-    """Run an experiment; see `ibjax.sweep.run` for the arguments and the results.
-
-    Example:
-        >>> from ibjax.experiments import SZT
-        >>> plane = run(SZT(replicas=2, epochs=2, batch_size=1024, widths=(12, 4, 2)), progress=False)
-        >>> plane.complexity.dims
-        ('estimator', 'replica', 'snapshot', 'layer')
-    """
-    return run_study(study_of(config), out, resume=resume, progress=progress)
-
-
 def config_of(plane: xr.Dataset) -> Any:
-    """The config that stored results were made from.
+    """The config that stored results of a run were made from.
 
     Raises:
         InputError: they were not made by an experiment of this version.
@@ -78,7 +50,11 @@ def config_of(plane: xr.Dataset) -> Any:
     stored = json.loads(plane.attrs["config"])
     if "experiment" not in stored:
         raise InputError("these results were made by a study of one's own: use ibjax.sweep.remeasure with it")
-    preset = next(iter(EXPERIMENTS[choose("experiment", stored["experiment"], EXPERIMENTS)].presets.values()))
+    preset = EXPERIMENTS[choose("experiment", stored["experiment"], EXPERIMENTS)].default
     names = {field.name for field in dataclasses.fields(preset)}
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items() if k in names}
-    return dataclasses.replace(preset, **values)
+    return dataclasses.replace(preset, **{k: _tuple(v) for k, v in stored.items() if k in names})
+
+
+def _tuple(value: Any) -> Any:
+    """JSON has lists where a config has tuples."""
+    return tuple(map(_tuple, value)) if isinstance(value, list) else value

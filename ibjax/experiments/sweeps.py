@@ -37,14 +37,18 @@ def make_sweep(config: Any, grid: Grid, *, limit: int = LIMIT) -> Sweep:
 
     Args:
         config: an experiment's config, for what the grid does not name.
-        grid: values of its fields.
+        grid: values of its fields, besides those that the experiment sweeps by itself.
         limit: so many groups at most.
 
     Raises:
         InputError: the grid or one of its values makes no sense, see `ibjax.sweep.expand`.
     """
     name = experiment_of(config)
-    axes, groups = expand(config, grid, limit=limit)
+    own = EXPERIMENTS[name].grid(config)
+    for field in own:
+        if getattr(config, field) != getattr(EXPERIMENTS[name].default, field) and field not in grid.product:
+            raise InputError(f"{name} sweeps {field} by itself: give its values, see `ibjax run {name} --help`")
+    axes, groups = expand(config, Grid({**own, **grid.product}, grid.zips), limit=limit)
     varied = {field for axis in axes for field in axis.values}
     # The chunk size may change when a sweep is resumed; every group's run keeps its own.
     base = {k: v for k, v in dataclasses.asdict(config).items() if k not in varied | {"chunk_size"}}

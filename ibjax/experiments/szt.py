@@ -5,11 +5,17 @@ import functools
 import math
 
 import jax
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
 
 from ibjax.datasets import THETA, split, szt
 from ibjax.errors import InputError, choose
 from ibjax.estimators import parse_layer
+from ibjax.experiments.experiment import Experiment, preliminary
+from ibjax.experiments.paths import Paths, mean_over_replicas, paths_of, per_replica
 from ibjax.networks import ACTIVATIONS, INITIALIZERS, MLP
+from ibjax.plane import Claim, greater_than, less_than, phases
 from ibjax.sweep import Study, data_key
 from ibjax.training import TrainConfig, TrainingData
 
@@ -89,6 +95,8 @@ class SZT:
 PRESETS: dict[str, SZT] = {
     # The slides of the study; see the class.
     "deck": SZT(),
+    "paper": SZT(),
+    "quick": SZT(replicas=10, epochs=3000),
     # The code published with the paper: Adam, batches in a fixed order, the first 80 % of the patterns, and its
     # 30 edges. Its figures were made with 5 to 40 repeats and batches of 512 to 4096.
     "idnns": SZT(
@@ -149,3 +157,111 @@ def study(config: SZT) -> Study:
         keep_parameters=config.keep_parameters,
         title=f"{whole.name}, {config.activation} {'-'.join(map(str, config.widths))}",
     )
+
+
+SIMILAR, RISE, KEPT, FAST, ROUNDING = 0.1, 0.05, -0.02, 0.1, 0.01
+"""Margins of the claims: a tenth of the plane, bits of a rise, bits of I(T;Y), a tenth of the epochs, bits."""
+LAST = 5
+"""Snapshots that the end of a path is the mean of."""
+
+
+def claims(found: xr.Dataset) -> list[Claim]:
+    """Judge what the study says of the plane.
+
+    Intervals are over replicas; A is the first snapshot, C the peak of I(X;T).
+
+    * *similar paths*: root mean square distance of a replica's layers from the mean of the other replicas', each
+      coordinate as a share of its ceiling H(X) or I(X;Y), is less than 0.1: a tenth of the plane.
+    * *fitting*: of a replica's layers, most rise from A to C by 0.05 bit both in I(X;T) and in I(T;Y). The first
+      layers hold all of X from the start and cannot rise, so that more than half is a strict reading.
+    * *fitting is fast*: C, the median layer's, comes within a tenth of the epochs.
+    * *compression*: most layers compress, see `ibjax.plane.phases`.
+    * *relevance is kept*: from C to the end, the mean of the last 5 snapshots, the mean change of I(T;Y) of layers that
+      compress is above -0.02 bit.
+    * *order of layers*: the data-processing inequality holds, to 0.01 bit, for more than 95 % of a replica's layers and
+      snapshots, in I(X;T) and in I(T;Y).
+    """
+    paths = paths_of(found)
+    searched = phases(paths.epochs, paths.complexity, paths.relevance)
+    early = preliminary(found, PRESETS["paper"])
+    rise = np.stack([part[..., 1] - part[..., 0] for part in (searched.complexity, searched.relevance)])
+    last = paths.relevance[..., -LAST:].mean(axis=-1)
+    fell = np.where(searched.compresses, last - searched.relevance[..., 1], np.nan)
+    peak = np.where(np.isnan(searched.peak), np.inf, searched.peak)
+    ordered = np.concatenate([_ordered(paths.complexity, paths.source), _ordered(paths.relevance, paths.ceiling)], -1)
+
+    def claim(name: str, statement: str, statistic: str, values: np.ndarray, rule) -> Claim:
+        return Claim(name, statement, statistic, mean_over_replicas(values), rule, early)
+
+    return [
+        claim(
+            "similar-paths",
+            "all initialisations follow a similar path",
+            "rms distance from the mean of the others, share of the plane",
+            _distance(paths),
+            less_than(SIMILAR),
+        ),
+        claim(
+            "fitting",
+            "at first I(X;T) and I(T;Y) both rise",
+            "share of layers whose both rise by 0.05 bit until the peak of I(X;T)",
+            (np.nan_to_num(rise) > RISE).all(axis=0).mean(axis=-1),
+            greater_than(0.5),
+        ),
+        claim(
+            "fitting-fast",
+            "fitting takes a small part of training",
+            "share of replicas whose median layer peaks within a tenth of the epochs",
+            (np.median(peak, axis=-1) <= FAST * paths.epochs[-1]).astype(float),
+            greater_than(0.5),
+        ),
+        claim(
+            "compression",
+            "then I(X;T) falls",
+            "share of layers that compress",
+            searched.compresses.mean(axis=-1),
+            greater_than(0.5),
+        ),
+        claim(
+            "relevance-kept",
+            "while I(T;Y) does not fall",
+            "change of I(T;Y) from the peak of I(X;T) to the end, bits, layers that compress",
+            per_replica(np.nanmean, fell),
+            greater_than(KEPT),
+        ),
+        claim(
+            "order",
+            "the data-processing order of the layers holds",
+            "share of layers and snapshots that keep it to 0.01 bit",
+            ordered.mean(axis=(1, 2)),
+            greater_than(0.95),
+        ),
+    ]
+
+
+def _distance(paths: Paths) -> np.ndarray:
+    """Distance of each replica from the mean of the others, as a share of the plane."""
+    replicas = len(paths.complexity)
+    squares = [
+        ((values - values.mean(axis=0)) * replicas / max(replicas - 1, 1) / ceiling) ** 2
+        for values, ceiling in ((paths.complexity, paths.source), (paths.relevance, paths.ceiling))
+    ]
+    return np.sqrt(np.mean(squares, axis=(0, 2, 3)))
+
+
+def _ordered(values: np.ndarray, source: float) -> np.ndarray:
+    """Whether each layer has no more than the one before it, the first no more than the source."""
+    before = np.concatenate([np.full_like(values[:, :1], source), values[:, :-1]], axis=1)
+    return values <= before + ROUNDING
+
+
+def figure(found: xr.Dataset) -> Figure:
+    """Draw the plane at the start, at epoch 400 and at the end, as the study's second figure."""
+    from ibjax.plotting import snapshot_panel
+
+    return snapshot_panel(found)
+
+
+EXPERIMENT = Experiment(
+    "the information plane of the 12-bit task (Shwartz-Ziv & Tishby 2017)", PRESETS, study, claims, figure
+)

@@ -1,8 +1,9 @@
 """Figures of information planes and the bottleneck: labelled arrays in, matplotlib axes out; computes nothing."""
 
-from ibjax.plotting.animation import animate, save_all
+from ibjax.plotting.animation import animate, save_all, save_figure
 from ibjax.plotting.bottleneck import cluster_tree, encoder_heatmap, information_curve, save_curve
 from ibjax.plotting.information import information_plane, snapshot_panel
+from ibjax.plotting.phases import phase_figure
 from ibjax.plotting.style import style
 from ibjax.plotting.training import gradient_figure, training_curves
 
@@ -13,8 +14,10 @@ __all__ = [
     "gradient_figure",
     "information_curve",
     "information_plane",
+    "phase_figure",
     "save_all",
     "save_curve",
+    "save_figure",
     "snapshot_panel",
     "style",
     "training_curves",

@@ -136,10 +136,7 @@ def save_all(plane: xr.Dataset, folder: str | Path, *, progress: Callable[[Path]
     if "gradient_mean" in plane:
         figures["gradients"] = lambda: gradient_figure(plane)
     for name, draw in figures.items():
-        figure = draw()
-        for suffix, dpi, metadata in (("png", 200, None), ("svg", 120, {"Date": None})):
-            path = folder / f"{name}.{suffix}"
-            figure.savefig(path, dpi=dpi, metadata=metadata)
+        for path in save_figure(draw(), folder, name):
             done(path)
     done(animate(plane, folder / "plane.gif"))
     if plane.sizes["estimator"] > 1:
@@ -148,6 +145,24 @@ def save_all(plane: xr.Dataset, folder: str | Path, *, progress: Callable[[Path]
             _plane_figure(plane, position).savefig(path, dpi=200)
             done(path)
     return written
+
+
+@style()
+def save_figure(figure: Figure, folder: str | Path, name: str) -> list[Path]:
+    """Write a figure as PNG (200 dots an inch) and as SVG, and return the paths.
+
+    Args:
+        figure: What to write.
+        folder: Where to; made if missing.
+        name: Of the files, without suffix.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for suffix, dpi, metadata in (("png", 200, None), ("svg", 120, {"Date": None})):
+        paths.append(folder / f"{name}.{suffix}")
+        figure.savefig(paths[-1], dpi=dpi, metadata=metadata)
+    return paths
 
 
 def slug(convention: str) -> str:

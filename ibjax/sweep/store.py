@@ -407,6 +407,7 @@ def open_or_create(study: Study, folder: Path | None, resume: bool) -> Store:
         "entropy_y": measured.entropy_y,
         "information_xy": float("nan") if measured.mutual_information is None else measured.mutual_information,
         "probe_batches": len(probe_batches(len(study.data.train))),
+        "updates_per_epoch": -(-len(study.data.train) // (study.config.batch_size or len(study.data.train))),
         "dead_rule": f"after {DEAD_AFTER} epochs within {DEAD_MARGIN} of the majority rate of the training labels",
         "versions": {name: _version(name) for name in ("ibjax", "jax", "flax", "optax", "numpy")},
         "python": platform.python_version(),

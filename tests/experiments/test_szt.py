@@ -49,7 +49,8 @@ MAJORITY = {"random": None, "stratified": 0.517, "first": 0.437}
 
 
 def test_these_are_all_presets():
-    assert list(PRESETS) == list(LITERATURE) == list(EXPERIMENTS["szt"].presets)
+    assert set(PRESETS) == {*LITERATURE, "paper", "quick"} == set(EXPERIMENTS["szt"].presets)
+    assert PRESETS["paper"] == PRESETS["deck"]
 
 
 @pytest.mark.parametrize("preset", LITERATURE)

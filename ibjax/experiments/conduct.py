@@ -1,0 +1,159 @@
+"""Runs an experiment, keeps its results in a folder, and draws and judges them."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from ibjax.errors import InputError, choose
+from ibjax.experiments.registry import EXPERIMENTS, experiment_of, study_of
+from ibjax.experiments.sweeps import make_sweep
+from ibjax.plane import Claim, claims_to_json
+from ibjax.sweep import Grid, open_results, run_groups
+from ibjax.sweep import run as run_study
+from ibjax.sweep.groups import GROUPS
+from ibjax.sweep.store import RESULTS
+
+CLAIMS = "claims.json"
+
+
+def run(config: Any, out: str | Path | None = None, *, resume: bool = False, progress: bool = True) -> xr.Dataset:
+    """Run an experiment.
+
+    Args:
+        config: one of its presets, or its class with other settings.
+        out: folder for the results; None keeps them in memory.
+        resume: go on with what is in ``out``; starts afresh where there is nothing.
+        progress: show progress bars.
+
+    Returns:
+        The results of its run, see `ibjax.sweep.run`, or of its sweep, see `ibjax.sweep.open_sweep`, and what the
+        experiment adds to them.
+
+    Raises:
+        InputError: settings that make no sense, or a folder that holds something else.
+
+    Example:
+        >>> from ibjax.experiments import SZT
+        >>> plane = run(SZT(replicas=2, epochs=2, batch_size=1024, widths=(12, 4, 2)), progress=False)
+        >>> plane.complexity.dims
+        ('estimator', 'replica', 'snapshot', 'layer')
+    """
+    experiment = EXPERIMENTS[experiment_of(config)]
+    if out is None and experiment.derive is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            return run(config, folder, progress=progress).load()
+    if experiment.grid(config):
+        found, failures = run_groups(make_sweep(config, Grid({})), out, resume=resume, progress=progress)
+        if failures:
+            slug, failure = next(iter(failures.items()))
+            raise InputError(f"{len(failures)} groups could not be run; {slug}: {failure.message}")
+    else:
+        found = run_study(study_of(config), out, resume=resume, progress=progress)
+    if experiment.derive is None:
+        return found
+    assert out is not None
+    _derived(config, Path(out)).to_zarr(Path(out) / RESULTS, mode="a", consolidated=False)
+    return open_results(out)
+
+
+def _derived(config: Any, folder: Path) -> xr.Dataset:
+    """What an experiment adds to its results, with the dimensions of its grid."""
+    experiment = EXPERIMENTS[experiment_of(config)]
+    assert experiment.derive is not None
+    if not experiment.grid(config):
+        return experiment.derive(config, folder)
+    sweep = make_sweep(config, Grid({}))
+    parts = [
+        experiment.derive(group.config, folder / GROUPS / group.slug).expand_dims(
+            {axis.name: [place] for axis, place in zip(sweep.axes, group.index, strict=True)}
+        )
+        for group in sweep.groups
+    ]
+    whole = xr.merge(parts, combine_attrs="drop_conflicts")
+    return whole.drop_vars([axis.name for axis in sweep.axes])  # their own coordinates are in the results already
+
+
+def experiment_in(folder: str | Path) -> str:
+    """The name of the experiment whose results a folder holds.
+
+    Raises:
+        InputError: there are none, those of a study of one's own, or those of a sweep over more than the experiment's
+            own settings.
+    """
+    found = open_results(folder)
+    is_sweep = "axes" in found.attrs
+    attrs = json.loads(found["run_attributes"].values[found["finished"].values][0]) if is_sweep else found.attrs
+    stored = json.loads(attrs["config"])
+    if "experiment" not in stored:
+        raise InputError(f"{folder} holds a study of one's own: claims and figures are made by experiments")
+    name = choose("experiment", stored["experiment"], EXPERIMENTS)
+    experiment = EXPERIMENTS[name]
+    if is_sweep and set(json.loads(found.attrs["fields"])) != set(experiment.grid(experiment.default)):
+        raise InputError(f"{folder} is a sweep: name one of the runs in {Path(folder) / GROUPS}")
+    return name
+
+
+def judge(folder: str | Path) -> list[Claim]:
+    """Judge an experiment's claims by the results in a folder, and write them there as ``claims.json``.
+
+    Args:
+        folder: of a finished run or sweep of an experiment.
+
+    Raises:
+        InputError: the folder holds no experiment's results.
+    """
+    claims = EXPERIMENTS[experiment_in(folder)].claims(open_results(folder).load())
+    (Path(folder) / CLAIMS).write_text(claims_to_json(claims) + "\n")
+    return claims
+
+
+def draw(folder: str | Path, out: str | Path | None = None) -> list[Path]:
+    """Draw an experiment's figure from the results in a folder, as PNG and SVG.
+
+    Args:
+        folder: of a finished run or sweep of an experiment.
+        out: where to; by default ``figures`` in the folder.
+
+    Returns:
+        The paths written.
+    """
+    from ibjax.plotting import save_figure
+
+    name = experiment_in(folder)
+    return save_figure(
+        EXPERIMENTS[name].figure(open_results(folder).load()), Path(out or Path(folder) / "figures"), name
+    )
+
+
+def claims_markdown(found: Sequence[tuple[str, Sequence[Claim]]]) -> str:
+    """Write claims as a table for a page, those of less than the source's size apart.
+
+    Args:
+        found: name of an experiment and its claims.
+    """
+    lines: list[str] = []
+    for title, early in (("", False), ("Preliminary: fewer replicas or epochs than the study's", True)):
+        rows = [(name, claim) for name, claims in found for claim in claims if claim.preliminary == early]
+        if not rows:
+            continue
+        lines += [f"**{title}**", ""] if title else []
+        lines += [
+            "| experiment | claim | statistic | found, 95 % interval | rule | verdict |",
+            "|---|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {name} | {c.statement} | {c.statistic} | {interval(c)} | {c.rule.text} | {c.verdict} |"
+            for name, c in rows
+        ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def interval(claim: Claim) -> str:
+    """A claim's statistic and its bounds, in as many digits as are worth reading."""
+    value, low, high = (f"{number:.3g}" for number in claim.estimate)
+    return f"{value} [{low}, {high}]"
