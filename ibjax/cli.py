@@ -828,8 +828,11 @@ def _print_claims(claims: Sequence[Any]) -> None:
             continue
         title = "preliminary: fewer replicas or epochs than the study's" if early else None
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
-        for heading in ("claim", "statistic", "found, 95 % interval", "rule", "verdict"):
-            table.add_column(heading, overflow="fold")
+        table.add_column("claim", ratio=4)
+        table.add_column("statistic", ratio=5, overflow="fold")
+        table.add_column("found, 95 % interval", ratio=3)
+        table.add_column("rule", ratio=2)
+        table.add_column("verdict", no_wrap=True)
         for claim in rows:
             verdict = f"[{colors[claim.verdict]}]{claim.verdict}[/]"
             table.add_row(claim.statement, claim.statistic, escape(interval(claim)), claim.rule.text, verdict)

@@ -5,12 +5,14 @@ from ibjax.experiments.experiment import Experiment
 from ibjax.experiments.registry import EXPERIMENTS, study_of
 from ibjax.experiments.sweeps import make_sweep, read_sweep, run_sweep
 from ibjax.experiments.szt import SZT
+from ibjax.experiments.szt_bins import SZTBins
 from ibjax.experiments.szt_phases import SZTPhases
 
 __all__ = [
     "EXPERIMENTS",
     "SZT",
     "Experiment",
+    "SZTBins",
     "SZTPhases",
     "claims_markdown",
     "draw",

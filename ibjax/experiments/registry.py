@@ -7,12 +7,13 @@ from typing import Any
 import xarray as xr
 
 from ibjax.errors import InputError, choose
-from ibjax.experiments import szt, szt_phases
+from ibjax.experiments import szt, szt_bins, szt_phases
 from ibjax.experiments.experiment import Experiment
 from ibjax.sweep import Study
 
 EXPERIMENTS: dict[str, Experiment] = {
     "szt": szt.EXPERIMENT,
+    "szt-bins": szt_bins.EXPERIMENT,
     "szt-phases": szt_phases.EXPERIMENT,
 }
 """Name -> experiment."""

@@ -159,35 +159,48 @@ def study(config: SZT) -> Study:
     )
 
 
-SIMILAR, RISE, KEPT, FAST, ROUNDING = 0.1, 0.05, -0.02, 0.1, 0.01
-"""Margins of the claims: a tenth of the plane, bits of a rise, bits of I(T;Y), a tenth of the epochs, bits."""
+SIMILAR, ROOM, RISE, KEPT, FAST, ROUNDING = 0.1, 0.5, 0.05, -0.02, 0.1, 0.01
+"""Margins of the claims: a tenth of the plane; bits below H(X), of a rise, of I(T;Y); a tenth of the epochs; bits."""
 LAST = 5
 """Snapshots that the end of a path is the mean of."""
 
 
 def claims(found: xr.Dataset) -> list[Claim]:
-    """Judge what the study says of the plane.
+    """Judge what the study says of the plane, by the first estimator; the rules are those of `plane_claims`."""
+    return plane_claims(found, 0, early=preliminary(found, PRESETS["paper"]))
+
+
+def plane_claims(run: xr.Dataset, estimator: int | str, *, early: bool) -> list[Claim]:
+    """Judge what the study says of the plane, as one estimator measured it.
 
     Intervals are over replicas; A is the first snapshot, C the peak of I(X;T).
 
     * *similar paths*: root mean square distance of a replica's layers from the mean of the other replicas', each
       coordinate as a share of its ceiling H(X) or I(X;Y), is less than 0.1: a tenth of the plane.
-    * *fitting*: of a replica's layers, most rise from A to C by 0.05 bit both in I(X;T) and in I(T;Y). The first
-      layers hold all of X from the start and cannot rise, so that more than half is a strict reading.
-    * *fitting is fast*: C, the median layer's, comes within a tenth of the epochs.
+    * *fitting*: of a replica's layers that can rise, whose I(X;T) is at A more than 0.5 bit below H(X), most rise until
+      C by 0.05 bit both in I(X;T) and in I(T;Y).
+    * *fitting is fast*: C, the median over these layers, comes within a tenth of the epochs, in most replicas; a peak
+      that is not found is beyond them.
     * *compression*: most layers compress, see `ibjax.plane.phases`.
     * *relevance is kept*: from C to the end, the mean of the last 5 snapshots, the mean change of I(T;Y) of layers that
       compress is above -0.02 bit.
     * *order of layers*: the data-processing inequality holds, to 0.01 bit, for more than 95 % of a replica's layers and
       snapshots, in I(X;T) and in I(T;Y).
+
+    Args:
+        run: labelled arrays of a run.
+        estimator: position or convention of what measured it.
+        early: whether the verdicts are preliminary.
     """
-    paths = paths_of(found)
+    paths = paths_of(run, estimator)
     searched = phases(paths.epochs, paths.complexity, paths.relevance)
-    early = preliminary(found, PRESETS["paper"])
     rise = np.stack([part[..., 1] - part[..., 0] for part in (searched.complexity, searched.relevance)])
     last = paths.relevance[..., -LAST:].mean(axis=-1)
     fell = np.where(searched.compresses, last - searched.relevance[..., 1], np.nan)
-    peak = np.where(np.isnan(searched.peak), np.inf, searched.peak)
+    can_rise = searched.complexity[..., 0] < paths.source - ROOM
+    peak = np.where(can_rise, np.where(np.isnan(searched.peak), np.inf, searched.peak), np.nan)
+    both = np.where(can_rise, (np.nan_to_num(rise) > RISE).all(axis=0), np.nan)
+    median_peak = per_replica(np.nanmedian, peak)
     ordered = np.concatenate([_ordered(paths.complexity, paths.source), _ordered(paths.relevance, paths.ceiling)], -1)
 
     def claim(name: str, statement: str, statistic: str, values: np.ndarray, rule) -> Claim:
@@ -204,15 +217,15 @@ def claims(found: xr.Dataset) -> list[Claim]:
         claim(
             "fitting",
             "at first I(X;T) and I(T;Y) both rise",
-            "share of layers whose both rise by 0.05 bit until the peak of I(X;T)",
-            (np.nan_to_num(rise) > RISE).all(axis=0).mean(axis=-1),
+            "share of layers with room to rise whose both rise by 0.05 bit until the peak of I(X;T)",
+            per_replica(np.nanmean, both),
             greater_than(0.5),
         ),
         claim(
             "fitting-fast",
             "fitting takes a small part of training",
             "share of replicas whose median layer peaks within a tenth of the epochs",
-            (np.median(peak, axis=-1) <= FAST * paths.epochs[-1]).astype(float),
+            np.where(np.isnan(median_peak), np.nan, median_peak <= FAST * paths.epochs[-1]),
             greater_than(0.5),
         ),
         claim(

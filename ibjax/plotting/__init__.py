@@ -6,6 +6,7 @@ from ibjax.plotting.information import information_plane, snapshot_panel
 from ibjax.plotting.phases import phase_figure
 from ibjax.plotting.style import style
 from ibjax.plotting.training import gradient_figure, training_curves
+from ibjax.plotting.verdicts import verdict_figure
 
 __all__ = [
     "animate",
@@ -21,4 +22,5 @@ __all__ = [
     "snapshot_panel",
     "style",
     "training_curves",
+    "verdict_figure",
 ]
