@@ -111,16 +111,13 @@ def sweep(experiment: tyro.conf.Positional[str]) -> None:
 def show(folder: tyro.conf.Positional[Path], estimator: int = 0) -> None:
     """Print a run, finished or not: every layer at the first, the peak and the last epoch, and its compression.
 
-    Of a sweep, one line a group.
+    Of a sweep, one line a group; of what an experiment computed, one line an array.
 
     Args:
-        folder: folder of a run or of a sweep.
+        folder: folder of results.
         estimator: which of its estimators, counted from 0.
     """
-    if _is_sweep(folder):
-        _print_sweep(ibjax.open(folder), "mask")
-    else:
-        _print_summary(_read(folder), estimator)
+    _print_results(folder, estimator)
 
 
 def claims(folder: tyro.conf.Positional[Path]) -> None:
@@ -398,12 +395,9 @@ def _conduct(config: Any, out: Path, resume: bool, figures: bool) -> Sequence[An
     from ibjax.experiments import run as run_experiment
 
     with _writing(out):
-        found = run_experiment(config, out, resume=resume)
+        run_experiment(config, out, resume=resume)
         claims = judge(out)
-    if _is_sweep(out):
-        _print_sweep(found, "mask")
-    else:
-        _print_summary(_read(out))
+    _print_results(out)
     _print_claims(claims)
     if figures:
         with _writing(out):
@@ -739,6 +733,33 @@ def _is_sweep(folder: Path) -> bool:
     return (folder / SWEEP).exists()
 
 
+def _is_table(folder: Path) -> bool:
+    from ibjax.sweep.tables import TABLE
+
+    return (folder / TABLE).exists()
+
+
+def _print_results(folder: Path, estimator: int = 0) -> None:
+    """What a folder holds: a run, a sweep, or arrays that an experiment computed."""
+    if _is_sweep(folder):
+        _print_sweep(ibjax.open(folder), "mask")
+    elif _is_table(folder):
+        _print_table(ibjax.open(folder))
+    else:
+        _print_summary(_read(folder), estimator)
+
+
+def _print_table(found: Any) -> None:
+    """A line a variable: its dimensions, what it is, and its range."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[bold]{escape(found.attrs.get('title', ''))}[/]")
+    for name, values in found.data_vars.items():
+        over = " x ".join(f"{dim} {size}" for dim, size in values.sizes.items())
+        about = ", ".join(values.attrs[key] for key in ("long_name", "units") if key in values.attrs)
+        low, high = float(values.min()), float(values.max())
+        console.print(escape(f"{name} ({over}): {about}; {low:.4g} to {high:.4g}"))
+
+
 def _open_run(folder: Path) -> Any:
     if _is_sweep(folder):
         raise InputError(f"{folder} is a sweep: name one of the runs in {folder / 'groups'}")
@@ -868,7 +889,7 @@ def _draw_folder(folder: Path, out: Path) -> None:
     from ibjax.plotting import save_all
 
     paths = []
-    if not _is_sweep(folder):
+    if not (_is_sweep(folder) or _is_table(folder)):
         found = _read(folder)
         paths += save_all(found, out)
         if found.attrs["status"] != "finished" or "experiment" not in json.loads(found.attrs["config"]):

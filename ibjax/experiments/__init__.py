@@ -3,6 +3,9 @@
 from ibjax.experiments.conduct import claims_markdown, draw, interval, judge, run
 from ibjax.experiments.experiment import Experiment
 from ibjax.experiments.registry import EXPERIMENTS, study_of
+from ibjax.experiments.saxe_irrelevant import SaxeIrrelevant
+from ibjax.experiments.saxe_linear import SaxeLinear
+from ibjax.experiments.saxe_minimal import SaxeMinimal
 from ibjax.experiments.sweeps import make_sweep, read_sweep, run_sweep
 from ibjax.experiments.szt import SZT
 from ibjax.experiments.szt_bins import SZTBins
@@ -14,6 +17,9 @@ __all__ = [
     "Experiment",
     "SZTBins",
     "SZTPhases",
+    "SaxeIrrelevant",
+    "SaxeLinear",
+    "SaxeMinimal",
     "claims_markdown",
     "draw",
     "interval",

@@ -1,5 +1,6 @@
 """Runs an experiment, keeps its results in a folder, and draws and judges them."""
 
+import dataclasses
 import json
 import tempfile
 from collections.abc import Sequence
@@ -14,8 +15,9 @@ from ibjax.experiments.sweeps import make_sweep
 from ibjax.plane import Claim, claims_to_json
 from ibjax.sweep import Grid, open_results, run_groups
 from ibjax.sweep import run as run_study
-from ibjax.sweep.groups import GROUPS
+from ibjax.sweep.groups import GROUPS, SWEEP
 from ibjax.sweep.store import RESULTS
+from ibjax.sweep.tables import keep_table
 
 CLAIMS = "claims.json"
 
@@ -31,7 +33,7 @@ def run(config: Any, out: str | Path | None = None, *, resume: bool = False, pro
 
     Returns:
         The results of its run, see `ibjax.sweep.run`, or of its sweep, see `ibjax.sweep.open_sweep`, and what the
-        experiment adds to them.
+        experiment adds to them; or the arrays that it computes.
 
     Raises:
         InputError: settings that make no sense, or a folder that holds something else.
@@ -42,7 +44,13 @@ def run(config: Any, out: str | Path | None = None, *, resume: bool = False, pro
         >>> plane.complexity.dims
         ('estimator', 'replica', 'snapshot', 'layer')
     """
-    experiment = EXPERIMENTS[experiment_of(config)]
+    name = experiment_of(config)
+    experiment = EXPERIMENTS[name]
+    if (compute := experiment.compute) is not None:
+        if out is None:
+            return compute(config, progress)
+        identity = {"experiment": name, **dataclasses.asdict(config)}
+        return keep_table(lambda: compute(config, progress), identity, out, resume=resume)
     if out is None and experiment.derive is not None:
         with tempfile.TemporaryDirectory() as folder:
             return run(config, folder, progress=progress).load()
@@ -85,7 +93,7 @@ def experiment_in(folder: str | Path) -> str:
             own settings.
     """
     found = open_results(folder)
-    is_sweep = "axes" in found.attrs
+    is_sweep = (Path(folder) / SWEEP).exists()
     attrs = json.loads(found["run_attributes"].values[found["finished"].values][0]) if is_sweep else found.attrs
     stored = json.loads(attrs["config"])
     if "experiment" not in stored:

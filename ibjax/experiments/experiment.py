@@ -26,21 +26,24 @@ class Experiment(NamedTuple):
         summary: what it shows, in one line.
         presets: name -> config, all of one class that no other experiment has; the first is the default, ``paper``
             the size below which verdicts are preliminary.
-        study: config -> the study to replicate.
         claims: results -> what the study claims, judged by rules that the docstring states.
         figure: results -> the study's figure.
+        study: config -> the study to replicate; None where ``compute`` does it all.
         grid: config -> the values that its fields are swept over; empty for a single run.
         derive: (config, folder of a finished run) -> arrays to add to its results, computed from the parameters that it
             stores; their dimensions are those of a run or ones of their own. None for nothing.
+        compute: (config, whether to show progress) -> all results as labelled arrays, for what is no training run of
+            the engine; None where there is a study.
     """
 
     summary: str
     presets: Mapping[str, Any]
-    study: Callable[[Any], Study]
     claims: Callable[[xr.Dataset], list[Claim]]
     figure: Callable[[xr.Dataset], Figure]
+    study: Callable[[Any], Study] | None = None
     grid: Callable[[Any], Grid] = one_run
     derive: Callable[[Any, Path], xr.Dataset] | None = None
+    compute: Callable[[Any, bool], xr.Dataset] | None = None
 
     @property
     def default(self) -> Any:
@@ -54,7 +57,7 @@ def runs_of(found: xr.Dataset) -> list[tuple[dict[str, Any], xr.Dataset]]:
 
 
 def preliminary(found: xr.Dataset, paper: Any) -> bool:
-    """Whether results have fewer replicas or epochs than a config asks for, in any run.
+    """Whether results have fewer replicas or epochs than a config asks for, in any run of them.
 
     Example:
         >>> from ibjax.experiments import SZT, run
@@ -63,7 +66,11 @@ def preliminary(found: xr.Dataset, paper: Any) -> bool:
         True
     """
     paper_size = {"replicas": paper.replicas, "epochs": paper.epochs}
+
+    def trained(run: xr.Dataset) -> int:
+        return masked(run).epoch if "alive" in run else int(run["epoch"].max())
+
     return any(
-        is_preliminary({"replicas": run.sizes["replica"], "epochs": masked(run).epoch}, paper_size)
+        is_preliminary({"replicas": run.sizes["replica"], "epochs": trained(run)}, paper_size)
         for _, run in runs_of(found)
     )

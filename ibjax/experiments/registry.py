@@ -7,7 +7,7 @@ from typing import Any
 import xarray as xr
 
 from ibjax.errors import InputError, choose
-from ibjax.experiments import szt, szt_bins, szt_phases
+from ibjax.experiments import saxe_irrelevant, saxe_linear, saxe_minimal, szt, szt_bins, szt_phases
 from ibjax.experiments.experiment import Experiment
 from ibjax.sweep import Study
 
@@ -15,6 +15,9 @@ EXPERIMENTS: dict[str, Experiment] = {
     "szt": szt.EXPERIMENT,
     "szt-bins": szt_bins.EXPERIMENT,
     "szt-phases": szt_phases.EXPERIMENT,
+    "saxe-minimal": saxe_minimal.EXPERIMENT,
+    "saxe-linear": saxe_linear.EXPERIMENT,
+    "saxe-irrelevant": saxe_irrelevant.EXPERIMENT,
 }
 """Name -> experiment."""
 
@@ -38,8 +41,10 @@ def study_of(config: Any) -> Study:
         InputError: settings that make no sense; the message names the value and the remedy.
     """
     name = experiment_of(config)
-    study = EXPERIMENTS[name].study(config)
-    return dataclasses.replace(study, settings={"experiment": name, **dataclasses.asdict(config)})
+    make = EXPERIMENTS[name].study
+    if make is None:
+        raise InputError(f"{name} trains no network of its own: it is computed, see `ibjax run {name} --help`")
+    return dataclasses.replace(make(config), settings={"experiment": name, **dataclasses.asdict(config)})
 
 
 def config_of(plane: xr.Dataset) -> Any:

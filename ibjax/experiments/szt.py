@@ -276,5 +276,5 @@ def figure(found: xr.Dataset) -> Figure:
 
 
 EXPERIMENT = Experiment(
-    "the information plane of the 12-bit task (Shwartz-Ziv & Tishby 2017)", PRESETS, study, claims, figure
+    "the information plane of the 12-bit task (Shwartz-Ziv & Tishby 2017)", PRESETS, claims, figure, study
 )

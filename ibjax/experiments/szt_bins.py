@@ -71,7 +71,7 @@ def figure(found: xr.Dataset) -> Figure:
 EXPERIMENT = Experiment(
     "which claims of the plane survive the choice of bins, ranges, kernels and neighbours",
     PRESETS,
-    szt.study,
     claims,
     figure,
+    szt.study,
 )

@@ -148,7 +148,7 @@ def figure(found: xr.Dataset) -> Figure:
 EXPERIMENT = Experiment(
     "the two phases: peak of I(X;T), transition of the gradients, drift and diffusion of the weights",
     PRESETS,
-    szt.study,
     claims,
     figure,
+    szt.study,
 )

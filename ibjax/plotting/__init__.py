@@ -3,6 +3,8 @@
 from ibjax.plotting.animation import animate, save_all, save_figure
 from ibjax.plotting.bottleneck import cluster_tree, encoder_heatmap, information_curve, save_curve
 from ibjax.plotting.information import information_plane, snapshot_panel
+from ibjax.plotting.linear import irrelevant_figure, linear_figure
+from ibjax.plotting.minimal import weight_figure
 from ibjax.plotting.phases import phase_figure
 from ibjax.plotting.style import style
 from ibjax.plotting.training import gradient_figure, training_curves
@@ -15,6 +17,8 @@ __all__ = [
     "gradient_figure",
     "information_curve",
     "information_plane",
+    "irrelevant_figure",
+    "linear_figure",
     "phase_figure",
     "save_all",
     "save_curve",
@@ -23,4 +27,5 @@ __all__ = [
     "style",
     "training_curves",
     "verdict_figure",
+    "weight_figure",
 ]

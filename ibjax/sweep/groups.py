@@ -20,6 +20,7 @@ from ibjax.sweep.joined import join, labelled
 from ibjax.sweep.lock import hold
 from ibjax.sweep.runner import run
 from ibjax.sweep.study import Study
+from ibjax.sweep.tables import TABLE, open_table
 
 SWEEP = "sweep.json"
 GROUPS = "groups"
@@ -166,7 +167,7 @@ def open_sweep(folder: str | Path) -> xr.Dataset:
 
 
 def open_results(folder: str | Path) -> xr.Dataset:
-    """Open the results of a run or of a sweep: see `open_run` and `open_sweep`.
+    """Open the results of a run, a sweep or an experiment that computes: see `open_run`, `open_sweep`, `open_table`.
 
     Args:
         folder: the ``--out`` folder.
@@ -174,6 +175,8 @@ def open_results(folder: str | Path) -> xr.Dataset:
     Raises:
         InputError: nothing is there, or it is damaged or of a newer version.
     """
+    if (Path(folder) / TABLE).exists():
+        return open_table(folder)
     return open_sweep(folder) if (Path(folder) / SWEEP).exists() else stores.open_run(folder)
 
 
