@@ -1,8 +1,27 @@
 """Flax networks that return their logits and every layer's activations."""
 
 from ibjax.networks.activations import ACTIVATIONS
+from ibjax.networks.convolution import CONVOLUTIONS, Convolution, max_pool
+from ibjax.networks.convolutional import ConvNet, edge_cnn, idnns_cnn
 from ibjax.networks.functional import Functional, functional
 from ibjax.networks.initializers import INITIALIZERS
+from ibjax.networks.irevnet import IRevNet
 from ibjax.networks.mlp import MLP
+from ibjax.networks.zhang import SmallAlexNet, SmallInception
 
-__all__ = ["ACTIVATIONS", "INITIALIZERS", "MLP", "Functional", "functional"]
+__all__ = [
+    "ACTIVATIONS",
+    "CONVOLUTIONS",
+    "INITIALIZERS",
+    "MLP",
+    "ConvNet",
+    "Convolution",
+    "Functional",
+    "IRevNet",
+    "SmallAlexNet",
+    "SmallInception",
+    "edge_cnn",
+    "functional",
+    "idnns_cnn",
+    "max_pool",
+]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
@@ -15,22 +16,39 @@ Network = Callable[..., nnx.Module]
 Params = Any
 """A pytree of parameters."""
 
+STATE = (nnx.Param, nnx.BatchStat)
+"""What of a module a trained network keeps."""
+
 
 class Functional(NamedTuple):
     """A network without its state.
 
+    Its parameters are all that a trained network is: beside what the optimiser moves they hold the running
+    statistics of batch normalisation, where there is any.
+
     Attributes:
         init: key -> initial parameters.
-        apply: (parameters, x) -> (logits, activations of every layer).
+        apply: (parameters, x) -> (logits, activations of every layer), in evaluation: normalised by the running
+            statistics, without dropout.
         weights: a pytree like the parameters -> for every layer a tuple of its weight arrays (two or more
             dimensions, so no bias).
         widths: units of every layer for an input of the given shape; features of x -> tuple of ints.
+        learn: (parameters, x, key) -> (logits, new running statistics), as in a training step: normalised by the
+            batch's own statistics, with dropout drawn from the key.
+        split: parameters -> (what the optimiser moves, running statistics); the latter may be empty.
+        join: (what the optimiser moves, running statistics) -> parameters.
+        inverse: (parameters, activations of a layer, layer=-1) -> x, in evaluation; None unless the module has a method
+            ``inverse``, as `ibjax.networks.IRevNet` has.
     """
 
     init: Callable[[Key[Array, ""]], Params]
     apply: Callable[[Params, Float[Array, "batch ..."]], tuple[Array, tuple[Array, ...]]]
     weights: Callable[[Params], tuple[tuple[Array, ...], ...]]
     widths: Callable[[tuple[int, ...]], tuple[int, ...]]
+    learn: Callable[[Params, Float[Array, "batch ..."], Key[Array, ""]], tuple[Array, Params]]
+    split: Callable[[Params], tuple[Params, Params]]
+    join: Callable[[Params, Params], Params]
+    inverse: Callable[..., Array] | None
 
 
 def functional(network: Network) -> Functional:
@@ -38,7 +56,8 @@ def functional(network: Network) -> Functional:
 
     The module is called as ``module(x)`` with x of shape (batch, features) and returns ``(logits, activations)``,
     one activation of shape (batch, ...) for each submodule that has weights, in the order in which the
-    module's attributes are set; the last is the output distribution.
+    module's attributes are set; the last is the output distribution. Its ``nnx.BatchNorm`` and ``nnx.Dropout`` do in
+    training and in evaluation what Flax's ``train()`` and ``eval()`` make them do.
 
     Args:
         network: called as ``network(rngs=nnx.Rngs(params=key))``.
@@ -47,7 +66,7 @@ def functional(network: Network) -> Functional:
         The pure functions.
 
     Raises:
-        InputError: the module has state other than parameters (batch statistics, dropout), or no weights.
+        InputError: the module has state other than parameters, batch statistics and the keys of dropout, or no weights.
 
     Example:
         >>> import functools
@@ -65,21 +84,49 @@ def functional(network: Network) -> Functional:
         return module
 
     module = nnx.eval_shape(build)  # abstract: no weights are drawn here
-    graph, _, other = nnx.split(module, nnx.Param, ...)
+    module.train()
+    training_graph = nnx.split(module, STATE, ...)[0]
+    module.eval()
+    graph, _, streams, other = nnx.split(module, STATE, nnx.RngState, ...)
     if jax.tree.leaves(other):
         kinds = sorted({type(v).__name__ for _, v in nnx.to_flat_state(other)})
         raise InputError(
-            f"the network has {', '.join(kinds)}: only modules whose whole state is nnx.Param can be trained"
+            f"the network has {', '.join(kinds)}: only modules whose whole state is nnx.Param, nnx.BatchStat and "
+            "the keys of nnx.Dropout can be trained"
         )
     groups = _weight_groups(module, order)
     if not groups:
         raise InputError("the network has no submodule with weights of two or more dimensions")
 
+    random = bool(jax.tree.leaves(streams))
+
     def init(key):
-        return nnx.split(network(rngs=nnx.Rngs(params=key)), nnx.Param)[1]
+        # Flax asks for a key for dropout when it makes a module; what it is does not matter, see `_keys`.
+        rngs = nnx.Rngs(0, params=key) if random else nnx.Rngs(params=key)
+        return nnx.split(network(rngs=rngs), STATE, ...)[1]
+
+    def evaluated(params) -> Any:
+        return nnx.merge(graph, params, _keys(streams, jax.random.key(0))) if random else nnx.merge(graph, params)
 
     def apply(params, x):
-        return nnx.merge(graph, params)(x)
+        return evaluated(params)(x)
+
+    def learn(params, x, key):
+        # Flax lets a module change only what was made under the same trace, and jax.grad may have begun one since.
+        fresh = jax.tree.map(lambda leaf: leaf, params)
+        states = (fresh, _keys(streams, key)) if random else (fresh,)
+        module = nnx.merge(training_graph, *states)
+        logits, _ = module(x)
+        return logits, nnx.state(module, nnx.BatchStat)
+
+    def split(params):
+        moved, statistics = nnx.split_state(params, nnx.Param, nnx.BatchStat)
+        return moved, statistics
+
+    def inverse(params, code, layer=-1):
+        # F must be the same function both ways: TF32 would make it a coarse one.
+        with jax.default_matmul_precision("highest"):
+            return evaluated(params).inverse(code, layer)
 
     def weights(params):
         flat = dict(nnx.to_flat_state(params))
@@ -95,7 +142,21 @@ def functional(network: Network) -> Functional:
             )
         return tuple(int(a.size) for a in activations)
 
-    return Functional(init, apply, weights, widths)
+    return Functional(
+        init, apply, weights, widths, learn, split, nnx.merge_state, inverse if hasattr(module, "inverse") else None
+    )
+
+
+def _keys(streams: Any, key: Key[Array, ""]) -> Any:
+    """States of the module's random streams, all of them from one key."""
+    leaves, tree = jax.tree.flatten(streams)
+    fresh = [
+        jax.random.fold_in(key, number)
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        else jnp.zeros((), leaf.dtype)
+        for number, leaf in enumerate(leaves)
+    ]
+    return jax.tree.unflatten(tree, fresh)
 
 
 def _weight_groups(module: nnx.Module, order: list[str]) -> list[list[tuple]]:

@@ -9,21 +9,21 @@ from jaxtyping import Array, Float
 _GLOROT = glorot_uniform(in_axis=-1, out_axis=-2)
 
 
-def _truncated_normal(deviation: float) -> Initializer:
+def truncated_normal(deviation: float) -> Initializer:
     """Normal of the given deviation cut off at two deviations, not rescaled, as TensorFlow's and Keras's."""
 
-    def init(key, shape, dtype=float, out_sharding=None) -> Float[Array, "out in"]:
+    def init(key, shape, dtype=float, out_sharding=None) -> Float[Array, "..."]:
         return deviation * jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
 
     return init
 
 
 def _idnns(fan_in: int, fan_out: int, last: bool) -> Initializer:
-    return _truncated_normal(fan_in**-0.5)
+    return truncated_normal(fan_in**-0.5)
 
 
 def _ibsgd(fan_in: int, fan_out: int, last: bool) -> Initializer:
-    return _GLOROT if last else _truncated_normal(fan_out**-0.5)
+    return _GLOROT if last else truncated_normal(fan_out**-0.5)
 
 
 def _lorenzen(fan_in: int, fan_out: int, last: bool) -> Initializer:

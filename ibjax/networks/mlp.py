@@ -34,6 +34,9 @@ class FeatureMajorLinear(nnx.Module):
 class MLP(nnx.Module):
     """A fully connected network with softmax output, such as 12-10-7-5-4-3-2.
 
+    With the activation ``"linear"`` it is a deep linear network: its logits and all layers before them
+    are affine in x.
+
     Args:
         widths: units of every layer from the input to the output, for example (12, 10, 7, 5, 4, 3, 2).
         activation: a name of `ibjax.networks.ACTIVATIONS`, for all hidden layers.

@@ -18,10 +18,12 @@ class TrainConfig:
             remaining samples and averages over them alone.
         optimizer: a name of `ibjax.training.OPTIMIZERS`.
         learning_rate: step size; a traced value in the training state, so replicas may differ in it.
-        momentum: of ``"momentum"``.
-        weight_decay: of ``"adamw"``.
+        momentum: of ``"momentum"`` and ``"momentum_l2"``.
+        weight_decay: of ``"adamw"`` and ``"momentum_l2"``.
         reshuffle: draw a new order every epoch; otherwise the data's own order, always.
         snapshots: about how many epochs to look at, log-spaced, every early epoch among them.
+        evaluate_size: samples whose loss or activations are computed at a time when the network is looked at, None for
+            all: a network of images needs much more memory for a sample than what is kept of it.
     """
 
     epochs: int = 10_000
@@ -32,6 +34,7 @@ class TrainConfig:
     weight_decay: float = 1e-4
     reshuffle: bool = True
     snapshots: int = 150
+    evaluate_size: int | None = None
 
 
 def validate(config: TrainConfig, samples: int) -> TrainConfig:
@@ -46,6 +49,8 @@ def validate(config: TrainConfig, samples: int) -> TrainConfig:
             f"batch_size must be from 1 to the {samples} training samples, got {config.batch_size}: "
             "None takes the full batch"
         )
+    if config.evaluate_size is not None and config.evaluate_size < 1:
+        raise InputError(f"evaluate_size must be 1 or more, got {config.evaluate_size}: None takes all samples at once")
     if not (math.isfinite(config.learning_rate) and config.learning_rate > 0):
         raise InputError(f"learning_rate must be positive and finite, got {config.learning_rate}")
     if not 0 <= config.momentum < 1:

@@ -15,9 +15,15 @@ OPTIMIZERS: dict[str, Callable[[TrainConfig], optax.GradientTransformation]] = {
     "momentum": lambda config: optax.sgd(1.0, momentum=config.momentum),
     "adam": lambda config: optax.adam(1.0),
     "adamw": lambda config: optax.adamw(1.0, weight_decay=config.weight_decay),
+    "momentum_l2": lambda config: optax.chain(
+        optax.add_decayed_weights(config.weight_decay), optax.sgd(1.0, momentum=config.momentum)
+    ),
 }
 """Name -> optimiser with a learning rate of one.
 
-All four scale their final update by the learning rate, so the step multiplies by the one in the training state,
+All five scale their final update by the learning rate, so the step multiplies by the one in the training state,
 which may be traced.
+
+``"momentum_l2"`` adds ``weight_decay`` times the parameters to the gradient, as PyTorch's SGD does, for the studies
+of images; ``"adamw"`` decays apart from the gradient.
 """

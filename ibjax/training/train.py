@@ -22,6 +22,8 @@ DEAD_AFTER = 1000
 """Epochs after which a network that still guesses the majority class counts as dead."""
 DEAD_MARGIN = 0.03
 """How far above the majority rate its training accuracy may be."""
+DROPOUT = 2**32 - 1
+"""What is folded into a replica's key for dropout; no epoch is."""
 
 Measure = Callable[[tuple[Array, ...], Dataset], Any]
 """(activations of every layer, the data they are of) -> any pytree of measurements."""
@@ -64,7 +66,8 @@ class Snapshot(NamedTuple):
         test_loss: of the test set; NaN where that is empty.
         train_accuracy: share of the training set that is right, 0 to 1.
         test_accuracy: of the test set; NaN where that is empty.
-        gradient_mean: [layers] see `GradientStatistics`.
+        gradient_mean: [layers] see `GradientStatistics`. The gradient is that of a training step: normalised by the
+            batch's own statistics, with dropout. Losses, accuracies and activations are those of evaluation.
         gradient_std: [layers]
         gradient_batch_norm: [layers]
         weight_norm: [layers] L2 norm of the weights, biases left out.
@@ -103,7 +106,7 @@ def init(network: Functional, config: TrainConfig, key: Key[Array, ""]) -> Train
     params = network.init(key_init)
     return TrainState(
         params=params,
-        opt_state=OPTIMIZERS[config.optimizer](config).init(params),
+        opt_state=OPTIMIZERS[config.optimizer](config).init(network.split(params)[0]),
         # A copy of its own: a donated state must not hold one buffer twice.
         start=jax.tree.map(jnp.copy, params),
         epoch=jnp.zeros((), jnp.int32),
@@ -138,7 +141,7 @@ def segment(
     """
 
     def observe(state):
-        return _observe(network, data, state, measure, keep_parameters)
+        return _observe(network, config, data, state, measure, keep_parameters)
 
     def skip(state):
         return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(observe, state))
@@ -204,10 +207,17 @@ def train(
     return segment(net, config, data, state, slots, measure=measure, keep_parameters=keep_parameters)
 
 
-def _loss(network: Functional, params: Params, x: Array, y: Array) -> Float[Array, ""]:
-    """Mean cross-entropy in nats."""
-    logits, _ = network.apply(params, x)
-    return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+def _loss(
+    network: Functional, moved: Params, statistics: Params, x: Array, y: Array, key: Key[Array, ""]
+) -> tuple[Float[Array, ""], Params]:
+    """Mean cross-entropy in nats of a batch as a training step sees it, and the running statistics after it."""
+    logits, statistics = network.learn(network.join(moved, statistics), x, key)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean(), statistics
+
+
+def _dropout_key(state: TrainState) -> Key[Array, ""]:
+    """An epoch's key for dropout; each batch folds its first sample in, which is in no other batch."""
+    return jax.random.fold_in(jax.random.fold_in(state.key, DROPOUT), state.epoch)
 
 
 def _epoch(network: Functional, config: TrainConfig, train: Dataset, state: TrainState) -> TrainState:
@@ -216,13 +226,18 @@ def _epoch(network: Functional, config: TrainConfig, train: Dataset, state: Trai
     size = config.batch_size or n
     optimizer = OPTIMIZERS[config.optimizer](config)
     x, y = jnp.asarray(train.x), jnp.asarray(train.y)
+    dropout = _dropout_key(state)
 
     def step(carry, rows):
         params, opt_state = carry
-        gradient = jax.grad(_loss, argnums=1)(network, params, x[rows], y[rows])
-        updates, opt_state = optimizer.update(gradient, opt_state, params)
+        moved, statistics = network.split(params)
+        noise = jax.random.fold_in(dropout, rows[0])
+        gradient, statistics = jax.grad(_loss, argnums=1, has_aux=True)(
+            network, moved, statistics, x[rows], y[rows], noise
+        )
+        updates, opt_state = optimizer.update(gradient, opt_state, moved)
         updates = jax.tree.map(lambda u: state.learning_rate * u, updates)
-        return (optax.apply_updates(params, updates), opt_state), None
+        return (network.join(optax.apply_updates(moved, updates), statistics), opt_state), None
 
     order = jnp.arange(n)
     if config.reshuffle and size < n:
@@ -234,23 +249,44 @@ def _epoch(network: Functional, config: TrainConfig, train: Dataset, state: Trai
     return state._replace(params=carry[0], opt_state=carry[1], epoch=state.epoch + 1)
 
 
+def _in_blocks(function: Callable[[Array], Any], x: Float[Array, "n ..."], size: int | None) -> Any:
+    """``function(x)``, which treats rows apart, computed for so many rows at a time."""
+    n = len(x)
+    if size is None or size >= n:
+        return function(x)
+    whole = n // size * size
+    found = jax.lax.map(function, x[:whole].reshape(-1, size, *x.shape[1:]))
+    found = jax.tree.map(lambda a: a.reshape(whole, *a.shape[2:]), found)
+    if whole == n:
+        return found
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), found, function(x[whole:]))
+
+
 def _observe(
-    network: Functional, data: TrainingData, state: TrainState, measure: Measure | None, keep_parameters: bool
+    network: Functional,
+    config: TrainConfig,
+    data: TrainingData,
+    state: TrainState,
+    measure: Measure | None,
+    keep_parameters: bool,
 ) -> Snapshot:
     """Look at the network without changing it."""
-    params = state.params
+    params, size = state.params, config.evaluate_size
+    moved, statistics = network.split(params)
+    dropout = _dropout_key(state)
 
     def performance(part: Dataset):
         if not len(part):
             return jnp.full((), jnp.nan), jnp.full((), jnp.nan)
-        logits, _ = network.apply(params, jnp.asarray(part.x))
+        logits = _in_blocks(lambda x: network.apply(params, x)[0], jnp.asarray(part.x), size)
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.asarray(part.y))
         right = logits.argmax(axis=-1) == part.y
         return loss.mean(), right.mean()
 
     def gradient(rows):
         x, y = jnp.asarray(data.train.x)[rows], jnp.asarray(data.train.y)[rows]
-        return jax.grad(_loss, argnums=1)(network, params, x, y)
+        noise = jax.random.fold_in(dropout, rows[0])
+        return jax.grad(_loss, argnums=1, has_aux=True)(network, moved, statistics, x, y, noise)[0]
 
     train_loss, train_accuracy = performance(data.train)
     test_loss, test_accuracy = performance(data.test)
@@ -261,7 +297,8 @@ def _observe(
     guessing = train_accuracy <= labels.max() / len(data.train) + DEAD_MARGIN
     measured = None
     if measure is not None:
-        measured = measure(network.apply(params, jnp.asarray(data.measured.x))[1], data.measured)
+        activations = _in_blocks(lambda x: network.apply(params, x)[1], jnp.asarray(data.measured.x), size)
+        measured = measure(activations, data.measured)
     return Snapshot(
         epoch=state.epoch,
         train_loss=train_loss,

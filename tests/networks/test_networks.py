@@ -62,6 +62,17 @@ def test_forward_is_the_oracles(activation, small):
     assert all(t.dtype == jnp.float32 for t in (logits, *layers))
 
 
+def test_a_linear_mlp_is_affine(small):
+    net = functional(functools.partial(MLP, WIDTHS, "linear"))
+    params = random_parameters(small.init(jax.random.key(0)))
+    x, y = np.random.default_rng(1).normal(size=(2, 7, 6)).astype(np.float32)
+    apply = jax.jit(net.apply)
+    means = apply(params, (x + y) / 2)
+    for mean, one, other in zip(means[1][:-1], apply(params, x)[1], apply(params, y)[1], strict=False):
+        np.testing.assert_allclose(mean, (one + other) / 2, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(means[0], (apply(params, x)[0] + apply(params, y)[0]) / 2, rtol=1e-4, atol=1e-5)
+
+
 def test_last_activation_is_a_distribution(small):
     logits, layers = small.apply(random_parameters(small.init(jax.random.key(0))), jnp.ones((7, 6)) * 30)
     np.testing.assert_allclose(layers[-1].sum(axis=1), 1, rtol=1e-6)
@@ -298,16 +309,10 @@ def test_own_modules_can_be_mapped_and_differentiated(own):
     np.testing.assert_allclose(gradients["middle"]["bias"][...], 3)
 
 
-class WithBatchNorm(Own):
+class WithCache(Own):
     def __init__(self, *, rngs):
         super().__init__(rngs=rngs)
-        self.norm = nnx.BatchNorm(5, rngs=rngs)
-
-
-class WithDropout(Own):
-    def __init__(self, *, rngs):
-        super().__init__(rngs=rngs)
-        self.drop = nnx.Dropout(0.5, rngs=rngs)
+        self.memory = nnx.Cache(jnp.zeros(3))
 
 
 class WithoutWeights(nnx.Module):
@@ -321,8 +326,10 @@ class WithoutWeights(nnx.Module):
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (WithBatchNorm, r"the network has BatchStat: only modules whose whole state is nnx\.Param"),
-        (WithDropout, r"the network has Rng.*: only modules whose whole state is nnx\.Param"),
+        (
+            WithCache,
+            r"the network has Cache: only modules whose whole state is nnx\.Param, nnx\.BatchStat and the keys",
+        ),
         (WithoutWeights, "no submodule with weights of two or more dimensions"),
     ],
 )

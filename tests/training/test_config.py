@@ -41,6 +41,7 @@ WRONG = [
     ({"snapshots": 1}, r"snapshots must be 2 or more \(the start and the end\), got 1"),
     ({"batch_size": 0}, "batch_size must be from 1 to the 77 training samples, got 0: None takes the full batch"),
     ({"batch_size": 78}, "batch_size must be from 1 to the 77 training samples, got 78: None takes the full batch"),
+    ({"evaluate_size": 0}, "evaluate_size must be 1 or more, got 0: None takes all samples at once"),
     ({"learning_rate": 0.0}, r"learning_rate must be positive and finite, got 0\.0"),
     ({"learning_rate": -0.1}, r"learning_rate must be positive and finite, got -0\.1"),
     ({"learning_rate": np.nan}, "learning_rate must be positive and finite, got nan"),
