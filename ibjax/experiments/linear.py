@@ -127,13 +127,13 @@ def train(
     state, found = _begin(student, teacher, keys), []
     with progress_bar(title, student.epochs, progress) as report:
         for done, epoch in zip(np.concatenate([[0], epochs[:-1]]), epochs, strict=True):
-            state, measured = _advance(student, teacher, keys, state, int(done), int(epoch))
+            state, measured = _advance(student, teacher, keys, state, jnp.int32(done), jnp.int32(epoch))
             found.append(jax.device_get(measured))
             report(int(epoch), None)
     return epochs, jax.tree.map(lambda *values: np.stack(values, axis=1), *found)
 
 
-Weights = tuple[Float[Array, "replicas hidden inputs"], Float[Array, "replicas 1 hidden"]]
+Weights = tuple[Float[Array, "*replicas hidden inputs"], Float[Array, "*replicas outputs hidden"]]
 
 
 def _task(student: Student, teacher: Teacher, key: Array) -> tuple[LinearTeacher, Array, Array]:
@@ -157,7 +157,7 @@ def _begin(student: Student, teacher: Teacher, keys: Array) -> Weights:
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _advance(
-    student: Student, teacher: Teacher, keys: Array, weights: Weights, done: int, until: int
+    student: Student, teacher: Teacher, keys: Array, weights: Weights, done: Array, until: Array
 ) -> tuple[Weights, Measured]:
     """Train from one epoch to another and measure."""
     size = student.batch_size or student.samples

@@ -13,6 +13,8 @@ from ibjax.errors import InputError, choose
 
 METHODS = ("BCa", "percentile", "basic")
 RESAMPLES = 9999
+EQUAL = 1e-12
+"""Relative differences of replicas that are rounding."""
 
 
 class Estimate(NamedTuple):
@@ -113,7 +115,7 @@ def bootstrap_interval(
     value = float(statistic(*arrays))
     if min(array.size for array in arrays) < 2:
         return Estimate(value, math.nan, math.nan)
-    if all(np.ptp(array) == 0 for array in arrays):
+    if all(np.ptp(array) <= EQUAL * np.abs(array).max() for array in arrays):
         return Estimate(value, value, value)
     with warnings.catch_warnings():
         # A statistic that leaving out any one replica does not change has no BCa interval, and NaN says so.
