@@ -9,6 +9,9 @@ from ibjax.experiments.saxe_minimal import SaxeMinimal
 from ibjax.experiments.sweeps import make_sweep, read_sweep, run_sweep
 from ibjax.experiments.szt import SZT
 from ibjax.experiments.szt_bins import SZTBins
+from ibjax.experiments.szt_batch import SZTBatch
+from ibjax.experiments.szt_data import SZTData
+from ibjax.experiments.szt_depth import SZTDepth
 from ibjax.experiments.szt_phases import SZTPhases
 
 __all__ = [
@@ -16,6 +19,9 @@ __all__ = [
     "SZT",
     "Experiment",
     "SZTBins",
+    "SZTBatch",
+    "SZTData",
+    "SZTDepth",
     "SZTPhases",
     "SaxeIrrelevant",
     "SaxeLinear",

@@ -7,13 +7,16 @@ from typing import Any
 import xarray as xr
 
 from ibjax.errors import InputError, choose
-from ibjax.experiments import saxe_irrelevant, saxe_linear, saxe_minimal, szt, szt_bins, szt_phases
+from ibjax.experiments import (saxe_irrelevant, saxe_linear, saxe_minimal, szt, szt_batch, szt_bins, szt_data, szt_depth, szt_phases)
 from ibjax.experiments.experiment import Experiment
 from ibjax.sweep import Study
 
 EXPERIMENTS: dict[str, Experiment] = {
     "szt": szt.EXPERIMENT,
     "szt-bins": szt_bins.EXPERIMENT,
+    "szt-batch": szt_batch.EXPERIMENT,
+    "szt-data": szt_data.EXPERIMENT,
+    "szt-depth": szt_depth.EXPERIMENT,
     "szt-phases": szt_phases.EXPERIMENT,
     "saxe-minimal": saxe_minimal.EXPERIMENT,
     "saxe-linear": saxe_linear.EXPERIMENT,

@@ -40,6 +40,7 @@ from ibjax.plane.summary import (
     surviving,
     violations,
 )
+from ibjax.plane.trends import LogLine, log_line, mean_rank_correlation, range_of_means
 
 __all__ = [
     "DEAD_POLICIES",
@@ -50,6 +51,7 @@ __all__ = [
     "Estimate",
     "GrowthExponents",
     "Interval",
+    "LogLine",
     "PhaseStatus",
     "Phases",
     "PowerLaw",
@@ -69,13 +71,16 @@ __all__ = [
     "is_preliminary",
     "layer_information",
     "less_than",
+    "log_line",
     "make_plane",
     "masked",
     "mean_interval",
     "mean_path",
+    "mean_rank_correlation",
     "paired_difference",
     "phases",
     "power_law",
+    "range_of_means",
     "rank_correlation",
     "read_activations",
     "share",

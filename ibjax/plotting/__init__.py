@@ -1,7 +1,10 @@
 """Figures of information planes and the bottleneck: labelled arrays in, matplotlib axes out; computes nothing."""
 
 from ibjax.plotting.animation import animate, save_all, save_figure
+from ibjax.plotting.batch import batch_figure
 from ibjax.plotting.bottleneck import cluster_tree, encoder_heatmap, information_curve, save_curve
+from ibjax.plotting.data import data_figure
+from ibjax.plotting.depth import depth_figure
 from ibjax.plotting.information import information_plane, snapshot_panel
 from ibjax.plotting.linear import irrelevant_figure, linear_figure
 from ibjax.plotting.minimal import weight_figure
@@ -12,7 +15,10 @@ from ibjax.plotting.verdicts import verdict_figure
 
 __all__ = [
     "animate",
+    "batch_figure",
     "cluster_tree",
+    "data_figure",
+    "depth_figure",
     "encoder_heatmap",
     "gradient_figure",
     "information_curve",
