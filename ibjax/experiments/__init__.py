@@ -8,8 +8,8 @@ from ibjax.experiments.saxe_linear import SaxeLinear
 from ibjax.experiments.saxe_minimal import SaxeMinimal
 from ibjax.experiments.sweeps import make_sweep, read_sweep, run_sweep
 from ibjax.experiments.szt import SZT
-from ibjax.experiments.szt_bins import SZTBins
 from ibjax.experiments.szt_batch import SZTBatch
+from ibjax.experiments.szt_bins import SZTBins
 from ibjax.experiments.szt_data import SZTData
 from ibjax.experiments.szt_depth import SZTDepth
 from ibjax.experiments.szt_phases import SZTPhases
@@ -18,8 +18,8 @@ __all__ = [
     "EXPERIMENTS",
     "SZT",
     "Experiment",
-    "SZTBins",
     "SZTBatch",
+    "SZTBins",
     "SZTData",
     "SZTDepth",
     "SZTPhases",

@@ -7,7 +7,17 @@ from typing import Any
 import xarray as xr
 
 from ibjax.errors import InputError, choose
-from ibjax.experiments import (saxe_irrelevant, saxe_linear, saxe_minimal, szt, szt_batch, szt_bins, szt_data, szt_depth, szt_phases)
+from ibjax.experiments import (
+    saxe_irrelevant,
+    saxe_linear,
+    saxe_minimal,
+    szt,
+    szt_batch,
+    szt_bins,
+    szt_data,
+    szt_depth,
+    szt_phases,
+)
 from ibjax.experiments.experiment import Experiment
 from ibjax.sweep import Study
 

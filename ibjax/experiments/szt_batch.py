@@ -192,8 +192,8 @@ def figure(found: xr.Dataset) -> Figure:
 EXPERIMENT = Experiment(
     "the batch size: the gradients' transition and the peak of I(X;T), from batches of 16 to the full batch",
     PRESETS,
-    szt.study,
     claims,
     figure,
+    szt.study,
     grid=lambda config: {"batch_size": config.batches},
 )

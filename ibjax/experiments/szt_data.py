@@ -232,8 +232,8 @@ def figure(found: xr.Dataset) -> Figure:
 EXPERIMENT = Experiment(
     "the size of the training set: planes of 5 to 85 % of the patterns, early stopping, what the layers end at",
     PRESETS,
-    szt.study,
     claims,
     figure,
+    szt.study,
     grid=lambda config: {"fraction": config.fractions},
 )

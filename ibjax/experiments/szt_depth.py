@@ -261,8 +261,8 @@ def figure(found: xr.Dataset) -> Figure:
 EXPERIMENT = Experiment(
     "the number of layers: one to six hidden layers, epochs to converge, what training adds after the transition",
     PRESETS,
-    szt.study,
     claims,
     figure,
+    szt.study,
     grid=lambda config: {"widths": [(12, *HIDDEN[depth], 2) for depth in config.depths]},
 )
