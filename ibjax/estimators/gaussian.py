@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
-from jax.scipy.special import ndtri
+from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Float
 from scipy import special
 
 from ibjax.errors import InputError
 from ibjax.estimators.base import MIEstimate
-from ibjax.estimators.samples import as_samples, concrete, same_length
+from ibjax.estimators.samples import as_samples, concrete, positive, same_length
 
 HIGHEST = jax.lax.Precision.HIGHEST
 """Accelerators multiply in less than float32 by default, which changes a log-determinant."""
@@ -210,13 +210,18 @@ class GaussianCopula(Gaussian):
 
     The bias correction is that of `Gaussian`. It is not exact here: ranks pull strong correlations in, so that the
     estimate is low by 0.09 nat at rho = 0.95 and n = 50, by 0.002 at rho = 0.8 and n = 1000. The standard error
-    is that of `Gaussian` too: normal scores lose nothing in large samples. A rank does not change with a value,
-    so the gradient is 0: use `Gaussian` as a loss.
+    is that of `Gaussian` too: normal scores lose nothing in large samples.
+
+    A rank does not change with a value, so the gradient is 0. As a loss take ``smoothing``, with which the rank of x_i
+    is 1/2 + sum_j Phi((x_i - x_j) / h), h the smoothing times the column's standard deviation: a function of the values
+    with gradients, that tends to the rank as the smoothing goes to 0. It costs n^2 a column, and heavy tails matter
+    again as far as h reaches.
 
     Diagnostics, Raises: as `Gaussian`.
 
     Attributes:
         bias_correction: whether the bias of a Gaussian estimate is taken off.
+        smoothing: width of the smoothed ranks in standard deviations, 0.1 is a good one; None for ranks.
 
     Example:
         >>> x, noise = jax.random.normal(jax.random.key(0), (2, 1000))
@@ -230,9 +235,20 @@ class GaussianCopula(Gaussian):
         Klaassen & Wellner (1997), "Efficient estimation in the bivariate normal copula model".
     """
 
+    smoothing: Array | float | None = None
+
+    def checked(self):
+        """Return self if its settings make sense, else raise `InputError`."""
+        super().checked()
+        if self.smoothing is not None:
+            positive("smoothing", self.smoothing, "0.1 is a good one, None takes ranks")
+        return self
+
     def _transformed(self, x: Array, y: Array) -> tuple[Array, Array]:
         finite = jnp.isfinite(x).all() & jnp.isfinite(y).all()
-        return jnp.where(finite, normal_scores(x), jnp.nan), jnp.where(finite, normal_scores(y), jnp.nan)
+        smoothing = self.smoothing
+        scores = normal_scores if smoothing is None else functools.partial(smooth_scores, smoothing=smoothing)
+        return jnp.where(finite, scores(x), jnp.nan), jnp.where(finite, scores(y), jnp.nan)
 
 
 @jax.jit
@@ -245,6 +261,18 @@ def normal_scores(x: Float[Array, "n columns"]) -> Float[Array, "n columns"]:
         return ndtri(twice.astype(x.dtype) / (2 * (x.shape[0] + 1)))
 
     return jax.vmap(scores, in_axes=1, out_axes=1)(x)
+
+
+@jax.jit
+def smooth_scores(x: Float[Array, "n columns"], smoothing: Any) -> Float[Array, "n columns"]:
+    """`normal_scores` of ranks that grow smoothly with the values; see `GaussianCopula`."""
+    x = _standardised(x) * jnp.sqrt(jnp.asarray(len(x), x.dtype)) / smoothing
+
+    def scores(row: Array) -> Array:
+        return ndtri((0.5 + ndtr(row - x).sum(axis=0)) / (len(x) + 1))
+
+    # A row at a time would be slow, all rows at once large.
+    return jax.lax.map(jax.checkpoint(scores), x, batch_size=min(len(x), 256))
 
 
 def _samples(x: Any, y: Any) -> tuple[Array, Array]:

@@ -408,6 +408,30 @@ def test_gradients_of_samples():
         np.testing.assert_array_equal(copula, 0)
 
 
+def test_smoothed_ranks_have_gradients():
+    x, y = samples(12, 2, 2)
+    of = jax.jit(lambda x: GaussianCopula(smoothing=0.3)(x, y).value)
+    with jax.enable_x64(True):
+        gradient = jax.jit(jax.grad(of))(x)
+        np.testing.assert_allclose(gradient, finite_differences(of, x), rtol=1e-6, atol=1e-8)
+        assert of(x + 0.1 * np.asarray(gradient)) > of(x) + 1e-3
+        # A column that is constant has the score 0 and nothing to climb.
+        assert np.isfinite(jax.jit(jax.grad(of))(np.ones_like(x))).all()
+
+
+def test_smoothed_ranks_tend_to_ranks():
+    x, y = samples(300, 1, 1)  # more than one block of rows
+    ranks = GaussianCopula()(x, y)
+    assert_same(GaussianCopula(smoothing=1e-5)(x, y), ranks)
+    assert abs(GaussianCopula(smoothing=0.1)(x, y).value - ranks.value) < 0.02
+
+
+@pytest.mark.parametrize("smoothing", [0.0, -1.0, np.nan])
+def test_a_smoothing_that_makes_no_sense(smoothing):
+    with pytest.raises(InputError, match="smoothing must be"):
+        GaussianCopula(smoothing=smoothing)(*samples(20, 1, 1))
+
+
 @pytest.mark.parametrize("estimator", BOTH, ids=name)
 def test_not_finite_is_nan_inside_a_transformation_of_samples(estimator):
     x, y = (a.astype(np.float32) for a in samples(30, 2, 1))
