@@ -1,0 +1,92 @@
+"""Writes the gallery: the figure and the verdicts of every experiment whose results lie in a folder.
+
+    python benchmarks/gallery.py runs/all-quick
+
+reads ``runs/all-quick/NAME`` for every experiment there is, and writes ``gallery.md`` beside this file and the figures
+in ``figures``. What is in the repository was made from runs at the sizes that its commands say.
+"""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import ibjax
+from ibjax.estimators import parse_layer
+from ibjax.experiments import EXPERIMENTS, claims_markdown, judge
+from ibjax.experiments.conduct import experiment_in
+
+HERE = Path(__file__).parent
+DOTS = 90
+"""An inch, of the figures: a page shows them small."""
+LONG = 20
+"""Claims beyond which a table is folded away."""
+
+
+def main() -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, help="folder with one folder of results an experiment, named as it is")
+    runs = parser.parse_args().runs
+    parts = ["# What reproduces", "", _PREFACE]
+    for name in EXPERIMENTS:
+        folder = runs / name
+        if not folder.is_dir() or experiment_in(folder) != name:
+            continue
+        experiment = EXPERIMENTS[name]
+        figure = experiment.figure(ibjax.open(folder).load())
+        figure.savefig(HERE / "figures" / f"{name}.png", dpi=DOTS)
+        parts += [f"## {name}", "", f"{experiment.summary[0].upper()}{experiment.summary[1:]}.", ""]
+        parts += ["```bash", command(name, folder), "```", "", f"![{experiment.summary}](figures/{name}.png)", ""]
+        claims = judge(folder)
+        table = claims_markdown([(name, claims)])
+        parts += [
+            f"<details><summary>{len(claims)} claims</summary>\n\n{table}\n</details>\n"
+            if len(claims) > LONG
+            else table
+        ]
+    (HERE / "gallery.md").write_text("\n".join(parts))
+
+
+_PREFACE = """\
+Every claim has a statistic, its 95 % interval over networks, and a rule that stands in the experiment's docstring
+(`help(ibjax.experiments.EXPERIMENTS["szt"].claims)`): *reproduced* where the interval lies within the rule, *refuted*
+where it lies outside, *inconclusive* where it does neither. Made by `benchmarks/gallery.py` from the commands shown.
+"""
+
+
+def command(name: str, folder: Path) -> str:
+    """The command that makes the results in a folder: what differs from the first preset."""
+    stored, experiment = config_in(folder), EXPERIMENTS[name]
+    # What an experiment sweeps over differs from run to run, and the chunk size has a default of its own.
+    left_out = {*experiment.grid(experiment.default), "chunk_size"}
+    words = [f"ibjax run {name}"]
+    for field, value in plain(experiment.default).items():
+        if field in left_out or stored.get(field, value) == value:
+            continue
+        text = stored[field]
+        words.append(f"--{field.replace('_', '-')} {' '.join(map(str, text)) if isinstance(text, list) else text}")
+    return " ".join(words)
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A config's fields as results have them: lists for tuples, estimators by their full names, those of a run last."""
+    fields = json.loads(json.dumps(dataclasses.asdict(config)))
+    if "measure" in fields:
+        found = sorted(map(parse_layer, fields["measure"]), key=lambda one: one.needs_span)
+        fields["measure"] = list(map(str, found))
+    return fields
+
+
+def config_in(folder: Path) -> dict[str, Any]:
+    """The settings that results were made from."""
+    found = ibjax.open(folder)
+    if "axes" in found.attrs:
+        attrs = json.loads(found["run_attributes"].values[found["finished"].values][0])
+        return dict(json.loads(attrs["config"]))
+    return dict(json.loads(found.attrs["config"]))
+
+
+if __name__ == "__main__":
+    main()
