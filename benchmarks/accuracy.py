@@ -33,7 +33,6 @@ from ibjax.estimators import (
     Gaussian,
     GaussianCopula,
     KernelBounds,
-    MatrixRenyi,
     MIEstimate,
     PlugIn,
     SoftBinning,
@@ -77,6 +76,10 @@ def few_columns(task: Task) -> bool:
     return not_discrete(task) and task.dx + task.dy <= 4
 
 
+def one_column(task: Task) -> bool:
+    return not_discrete(task) and task.dx == task.dy == 1
+
+
 def by_class(task: Task) -> bool:
     return not_discrete(task) and task.labelled
 
@@ -98,8 +101,7 @@ ESTIMATORS: dict[str, Entry] = {
     "donsker-varadhan": Entry(DonskerVaradhan(), not_discrete),
     "smile": Entry(SMILE(), not_discrete),
     "difference-of-entropies": Entry(DifferenceOfEntropies(), continuous),
-    "soft-binning-10": Entry(SoftBinning(bins=10), few_columns),
-    "matrix-renyi": Entry(MatrixRenyi(), not_discrete),
+    "soft-binning-10": Entry(SoftBinning(bins=10), one_column),
     "kernel-upper": Entry(KernelBounds(), by_class),
     "kernel-lower": Entry(KernelBounds(bound="lower"), by_class),
     **{f"plugin-{correction}": Entry(PlugIn(correction), discrete) for correction in CORRECTIONS},
