@@ -67,6 +67,7 @@ def batch_figure(
         epoch_axis(axes, last)
         axes.grid(alpha=0.25, lw=0.6)
     ratio.set(yscale="log", ylabel="SNR of the gradients, output layer")
+    _plain_log(ratio.yaxis)
     information.set_ylabel("I(X;T) of the output layer (bits)")
     information.set_ylim(bottom=0)
     for (peak, transition, line), color in zip(places.values(), _COLORS, strict=False):
@@ -140,5 +141,5 @@ def _finish(against_size: Axes, against_peak: Axes, sizes: np.ndarray, places: M
 
 def _plain_log(axis: Axis) -> None:
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.set_minor_formatter(NullFormatter())
