@@ -34,13 +34,29 @@ _ALL = "all"
 
 
 @dataclasses.dataclass(frozen=True)
-class RunOptions:
+class ProcessOptions:
+    """Which of several processes this one is; results do not depend on it."""
+
+    coordinator: str | None = None
+    """host:port on which the first of several processes listens; the same for all of them."""
+    processes: int | None = None
+    """How many processes run this together, each on a share of the chunks, in a folder that all of them see."""
+    process_id: int | None = None
+    """Which of them this one is, from 0."""
+    distributed: bool = False
+    """Be one of the processes that Slurm or Open MPI has started, which says the three above."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions(ProcessOptions):
     """Where an experiment's results go."""
 
     out: Path | None = None
     """Folder for the results and figures; by default runs/EXPERIMENT-PRESET."""
     resume: bool = False
     """Go on with the run in that folder, which must have the same settings."""
+    restarts: int = 0
+    """Train networks that are stuck at chance again, from another key, so many times at most."""
     figures: bool = True
     """Draw the figures at the end."""
     devices: int | None = None
@@ -48,7 +64,7 @@ class RunOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class SweepOptions:
+class SweepOptions(ProcessOptions):
     """What a sweep does besides the experiment's settings."""
 
     out: Path | None = None
@@ -63,6 +79,8 @@ class SweepOptions:
     """Groups at most."""
     dead: Literal["mask", "keep"] = "mask"
     """Whether networks stuck at chance count in the means that are printed; what is stored has all."""
+    restarts: int = 0
+    """Train networks that are stuck at chance again, from another key, so many times at most."""
     devices: int | None = None
     """Host devices to use; None takes one a core. Results do not depend on it."""
 
@@ -364,7 +382,8 @@ def _run(args: Sequence[str]) -> None:
     description = f"{experiment.summary}. --preset names the defaults below: {presets}; now {preset}."
     options, config = _parse(tyro.cli, rest, f=job, prog=f"ibjax run {name}", description=description)
     use_every_core(options.devices)  # before JAX is used
-    _conduct(config, options.out or Path("runs") / f"{name}-{preset}", options.resume, options.figures)
+    with _processes(options) as first:
+        _conduct(config, options.out or Path("runs") / f"{name}-{preset}", options, first)
 
 
 def _run_all(args: Sequence[str]) -> None:
@@ -381,25 +400,30 @@ def _run_all(args: Sequence[str]) -> None:
     use_every_core(options.devices)  # before JAX is used
     out = options.out or Path("runs") / f"{_ALL}-{preset}"
     console, found = Console(stderr=True, soft_wrap=True), []
-    for number, (name, config) in enumerate(configs.items(), start=1):
-        console.print(f"{number} of {len(configs)}: {name}", highlight=False)
-        found.append((name, _conduct(config, out / name, options.resume, options.figures)))
-    with _writing(out):
-        (out / "claims.md").write_text(claims_markdown(found))
-    console.print(f"all claims are in {out / 'claims.md'}", highlight=False)
+    with _processes(options) as first:
+        for number, (name, config) in enumerate(configs.items(), start=1):
+            if first:
+                console.print(f"{number} of {len(configs)}: {name}", highlight=False)
+            found.append((name, _conduct(config, out / name, options, first)))
+        if first:
+            with _writing(out):
+                (out / "claims.md").write_text(claims_markdown(found))
+            console.print(f"all claims are in {out / 'claims.md'}", highlight=False)
 
 
-def _conduct(config: Any, out: Path, resume: bool, figures: bool) -> Sequence[Any]:
-    """Run an experiment, print what it found, and draw it; returns its claims."""
+def _conduct(config: Any, out: Path, options: RunOptions, first: bool) -> Sequence[Any]:
+    """Run an experiment; the first process prints what it found, draws it, and returns its claims."""
     from ibjax.experiments import judge
     from ibjax.experiments import run as run_experiment
 
     with _writing(out):
-        run_experiment(config, out, resume=resume)
+        run_experiment(config, out, resume=options.resume, restarts=options.restarts)
+        if not first:
+            return []
         claims = judge(out)
     _print_results(out)
     _print_claims(claims)
-    if figures:
+    if options.figures:
         with _writing(out):
             _draw_folder(out, out / "figures")
     return claims
@@ -408,8 +432,7 @@ def _conduct(config: Any, out: Path, resume: bool, figures: bool) -> Sequence[An
 def _sweep(args: Sequence[str]) -> int:
     """Run a sweep: ``ibjax sweep NAME|FILE --grid field=value,value [settings]``; returns the exit status."""
     from ibjax.experiments import EXPERIMENTS, make_sweep, read_sweep
-    from ibjax.sweep import Grid, forecast, parse_values, prepare, run_groups, share_programs, use_every_core
-    from ibjax.sweep.groups import PLAN, write_json
+    from ibjax.sweep import Grid, parse_values, use_every_core
 
     if not args or args[0].startswith("-"):
         raise InputError(f"sweep needs an experiment or a TOML file first: choose from {', '.join(EXPERIMENTS)}")
@@ -447,29 +470,53 @@ def _sweep(args: Sequence[str]) -> int:
         f"--preset names the defaults below, now {preset}."
     )
     options, config = _parse(tyro.cli, rest, f=job, prog=f"ibjax sweep {args[0]}", description=description)
-    found = make_sweep(config, Grid(product, zips), limit=options.limit)
+    found = make_sweep(config, Grid(product, zips), limit=options.limit, restarts=options.restarts)
     use_every_core(options.devices)  # before JAX is used
     out = options.out or standard
-    if not options.dry_run:
-        with _writing(out):
-            prepare(found, out, options.resume)
+    with _processes(options) as first:
+        return _run_sweep(found, out, options, first)
+
+
+def _run_sweep(sweep: Any, out: Path, options: SweepOptions, first: bool) -> int:
+    """Plan and run a sweep, print what came of it; of several processes the first does all but the running."""
+    from ibjax.sweep import forecast, prepare, processes, run_groups, share_programs
+    from ibjax.sweep.groups import PLAN, write_json
+
+    console = Console(stderr=True, soft_wrap=True)
+
+    def announce(number: int, group: Any) -> None:
+        if first:
+            console.print(f"group {number + 1} of {len(sweep.groups)}: {group.slug}", highlight=False, markup=False)
+
     with share_programs():
-        if options.dry_run or not (out / PLAN).exists():
-            plan = forecast(found, probe=options.probe)
-            _print_plan(plan)
-            if options.dry_run:
-                return 0
-            with _writing(out):
-                write_json(out / PLAN, plan.plain())
-        console = Console(stderr=True, soft_wrap=True)
-
-        def announce(number: int, group: Any) -> None:
-            console.print(f"group {number + 1} of {len(found.groups)}: {group.slug}", highlight=False, markup=False)
-
+        with processes.together(), _writing(out):
+            if first and not options.dry_run:
+                prepare(sweep, out, options.resume)
+            if first and (options.dry_run or not (out / PLAN).exists()):
+                plan = forecast(sweep, probe=options.probe)
+                _print_plan(plan)
+                if not options.dry_run:
+                    write_json(out / PLAN, plan.plain())
+        if options.dry_run:
+            return 0
         with _writing(out):
-            joined, failures = run_groups(found, out, resume=True, announce=announce)
-    _print_sweep(joined, options.dead)
+            joined, failures = run_groups(sweep, out, resume=True, announce=announce)
+    if first:
+        _print_sweep(joined, options.dead)
     return _FAILED if failures else 0
+
+
+@contextlib.contextmanager
+def _processes(options: ProcessOptions) -> Iterator[bool]:
+    """Join the other processes, if there are any; says whether this is the first, which prints."""
+    from ibjax.sweep import processes
+
+    told = options.coordinator, options.processes, options.process_id
+    if not options.distributed and told == (None, None, None):
+        yield True
+        return
+    with processes.joined(*told):
+        yield processes.is_first()
 
 
 @contextlib.contextmanager
@@ -697,7 +744,7 @@ def _print_summary(found: Any, estimator: int = 0) -> None:
     console.print(
         f"estimator {estimator}: {names[estimator]}; {replicas} replicas, masked: {lost.diverged} diverged, "
         f"{lost.dead} dead{f', {lost.pending} not there yet' if lost.pending else ''}; "
-        f"epoch {lost.epoch} of {found['epoch'].values[-1]}",
+        f"epoch {lost.epoch} of {found['epoch'].values[-1]}{_restarted(found)}",
         highlight=False,
     )
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
@@ -717,6 +764,14 @@ def _print_summary(found: Any, estimator: int = 0) -> None:
         table.add_row("", "I(T;Y)", first, peak, "", last, "")
     console.print(table)
     console.print("mean ± 95 % half width over replicas; the peak is that of I(X;T)")
+
+
+def _restarted(found: Any) -> str:
+    """How many replicas were trained again, in words; nothing where none was to be."""
+    if "restarts" not in found.attrs:
+        return ""
+    again = len(json.loads(found.attrs["restarted"]))
+    return f"; {again} stuck at chance were trained again, up to {found.attrs['restarts']} times each"
 
 
 def _read(folder: Path) -> Any:

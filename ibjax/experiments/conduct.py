@@ -13,7 +13,7 @@ from ibjax.errors import InputError, choose
 from ibjax.experiments.registry import EXPERIMENTS, experiment_of, study_of
 from ibjax.experiments.sweeps import make_sweep
 from ibjax.plane import Claim, claims_to_json
-from ibjax.sweep import Grid, open_results, run_groups
+from ibjax.sweep import Grid, open_results, processes, run_groups
 from ibjax.sweep import run as run_study
 from ibjax.sweep.groups import GROUPS, SWEEP
 from ibjax.sweep.store import RESULTS
@@ -22,13 +22,17 @@ from ibjax.sweep.tables import keep_table
 CLAIMS = "claims.json"
 
 
-def run(config: Any, out: str | Path | None = None, *, resume: bool = False, progress: bool = True) -> xr.Dataset:
+def run(
+    config: Any, out: str | Path | None = None, *, resume: bool = False, restarts: int = 0, progress: bool = True
+) -> xr.Dataset:
     """Run an experiment.
 
     Args:
         config: one of its presets, or its class with other settings.
         out: folder for the results; None keeps them in memory.
         resume: go on with what is in ``out``; starts afresh where there is nothing.
+        restarts: so many times a network that is stuck at chance is trained again, see `ibjax.sweep.Study`; nothing
+            to an experiment that computes.
         progress: show progress bars.
 
     Returns:
@@ -53,18 +57,22 @@ def run(config: Any, out: str | Path | None = None, *, resume: bool = False, pro
         return keep_table(lambda: compute(config, progress), identity, out, resume=resume)
     if out is None and experiment.derive is not None:
         with tempfile.TemporaryDirectory() as folder:
-            return run(config, folder, progress=progress).load()
+            return run(config, folder, restarts=restarts, progress=progress).load()
     if experiment.grid(config):
-        found, failures = run_groups(make_sweep(config, Grid({})), out, resume=resume, progress=progress)
+        sweep = make_sweep(config, Grid({}), restarts=restarts)
+        found, failures = run_groups(sweep, out, resume=resume, progress=progress)
         if failures:
             slug, failure = next(iter(failures.items()))
             raise InputError(f"{len(failures)} groups could not be run; {slug}: {failure.message}")
     else:
-        found = run_study(study_of(config), out, resume=resume, progress=progress)
+        study = dataclasses.replace(study_of(config), restarts=restarts)
+        found = run_study(study, out, resume=resume, progress=progress)
     if experiment.derive is None:
         return found
     assert out is not None
-    _derived(config, Path(out)).to_zarr(Path(out) / RESULTS, mode="a", consolidated=False)
+    with processes.together():
+        if processes.is_first():
+            _derived(config, Path(out)).to_zarr(Path(out) / RESULTS, mode="a", consolidated=False)
     return open_results(out)
 
 

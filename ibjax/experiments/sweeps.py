@@ -10,7 +10,7 @@ import xarray as xr
 
 from ibjax.errors import InputError, choose
 from ibjax.experiments.registry import EXPERIMENTS, experiment_of, study_of
-from ibjax.sweep import Grid, Sweep, expand, run_groups
+from ibjax.sweep import Grid, Study, Sweep, expand, run_groups
 from ibjax.sweep.grid import LIMIT
 
 _TABLES = ("experiment", "preset", "replicas", "settings", "grid", "zip")
@@ -32,13 +32,14 @@ class SweepFile(NamedTuple):
     grid: Grid
 
 
-def make_sweep(config: Any, grid: Grid, *, limit: int = LIMIT) -> Sweep:
+def make_sweep(config: Any, grid: Grid, *, limit: int = LIMIT, restarts: int = 0) -> Sweep:
     """The sweep of an experiment's config over a grid.
 
     Args:
         config: an experiment's config, for what the grid does not name.
         grid: values of its fields, besides those that the experiment sweeps by itself.
         limit: so many groups at most.
+        restarts: so many times a network that is stuck at chance is trained again, see `ibjax.sweep.Study`.
 
     Raises:
         InputError: the grid or one of its values makes no sense, see `ibjax.sweep.expand`.
@@ -53,7 +54,11 @@ def make_sweep(config: Any, grid: Grid, *, limit: int = LIMIT) -> Sweep:
     # The chunk size may change when a sweep is resumed; every group's run keeps its own.
     base = {k: v for k, v in dataclasses.asdict(config).items() if k not in varied | {"chunk_size"}}
     identity = {"experiment": name, **json.loads(json.dumps(base, default=str))}
-    return Sweep(axes, groups, study_of, identity, f"{name}: {' x '.join(axis.name for axis in axes)}")
+
+    def study(config: Any) -> Study:
+        return dataclasses.replace(study_of(config), restarts=restarts)
+
+    return Sweep(axes, groups, study, identity, f"{name}: {' x '.join(axis.name for axis in axes)}")
 
 
 def run_sweep(

@@ -1,11 +1,13 @@
 """What becomes of networks that are stuck at chance: left out of every mean, or kept."""
 
+import json
+
 import xarray as xr
 
-from ibjax.errors import choose
+from ibjax.errors import InputError, choose
 from ibjax.plane.summary import masked
 
-DEAD_POLICIES = ("mask", "keep")
+DEAD_POLICIES = ("mask", "keep", "restart")
 """Names of the policies of `with_dead`."""
 
 
@@ -18,14 +20,16 @@ def with_dead(plane: xr.Dataset, policy: str = "mask") -> xr.Dataset:
 
     Args:
         plane: a run's labelled arrays.
-        policy: ``"mask"`` leaves dead replicas out, as all functions of `ibjax.plane` do by themselves; ``"keep"``
-            counts them as the others, which says what happens to any network, and widens every interval.
+        policy: ``"restart"`` is for runs whose dead replicas were trained again (``--restarts``): it leaves out those
+            that still are dead. ``"mask"`` leaves dead replicas out, as all functions of `ibjax.plane` do by
+            themselves; ``"keep"`` counts them as the others, which says what happens to any network, and widens every
+            interval.
 
     Returns:
         The same arrays, ``alive`` changed under ``"keep"``; the attribute ``dead_policy`` has the policy and the count.
 
     Raises:
-        InputError: an unknown policy, or no snapshot was measured.
+        InputError: an unknown policy, ``"restart"`` for a run that was made without, or no snapshot was measured.
 
     Example:
         >>> run = xr.Dataset(
@@ -40,7 +44,12 @@ def with_dead(plane: xr.Dataset, policy: str = "mask") -> xr.Dataset:
     """
     choose("policy for dead runs", policy, DEAD_POLICIES)
     found = plane.assign_attrs(dead_policy=f"{policy}: {masked(plane).dead} dead of {plane.sizes['replica']}")
-    if policy == "mask":
+    if policy == "restart":
+        if "restarts" not in plane.attrs:
+            raise InputError("these results were made without restarts: run again with --restarts 3, or take 'mask'")
+        again = json.loads(plane.attrs["restarted"])
+        found.attrs["dead_policy"] += f", {len(again)} trained again"
+    if policy != "keep":
         return found
     finite = xr.ufuncs.isfinite(plane["train_loss"]) & xr.ufuncs.isfinite(plane["weight_norm"]).all("layer")
     return found.assign(alive=finite.transpose(*plane["alive"].dims).assign_attrs(plane["alive"].attrs))

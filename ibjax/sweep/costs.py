@@ -164,7 +164,7 @@ def program_key(study: Study) -> str:
 
 
 def _devices(study: Study) -> int:
-    return min(len(jax.devices()), study.chunks)
+    return min(len(jax.local_devices()), study.chunks)
 
 
 def _weights(study: Study) -> int:

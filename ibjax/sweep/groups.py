@@ -1,6 +1,8 @@
 """Runs the groups of a grid one after the other, each a run of its own, and joins what they measured."""
 
+import contextlib
 import dataclasses
+import functools
 import itertools
 import json
 import shutil
@@ -13,6 +15,7 @@ import xarray as xr
 import zarr
 
 from ibjax.errors import InputError
+from ibjax.sweep import processes
 from ibjax.sweep import store as stores
 from ibjax.sweep.checkpoint import durable
 from ibjax.sweep.grid import Axis, Group
@@ -85,7 +88,7 @@ def run_groups(
 
     Args:
         sweep: what to run.
-        out: folder for the results; None keeps them in memory.
+        out: folder for the results, which all processes see; None keeps them in memory, of one process only.
         resume: go on with the sweep in ``out``; starts afresh where there is none.
         progress: show a progress bar for every group.
         announce: called when a group begins.
@@ -98,16 +101,21 @@ def run_groups(
     """
     if out is None:
         return _run_all(sweep, None, progress, announce)
-    prepare(sweep, Path(out), resume)
-    with hold(Path(out)):
-        return _run_all(sweep, Path(out), progress, announce)
+    folder = Path(out)
+    with contextlib.ExitStack() as held:
+        with processes.together():
+            if processes.is_first():
+                prepare(sweep, folder, resume)
+                held.enter_context(hold(folder))
+        return _run_all(sweep, folder, progress, announce)
 
 
 def _run_all(
     sweep: Sweep, folder: Path | None, progress: bool, announce: Announce
 ) -> tuple[xr.Dataset, dict[str, Failure]]:
     """Run the groups one after the other and join them."""
-    failures: dict[str, Failure] = {} if folder is None else read_failures(folder)
+    owner = folder if processes.is_first() else None
+    failures: dict[str, Failure] = {} if owner is None else read_failures(owner)
     runs: list[tuple[Group, xr.Dataset]] = []
     for number, group in enumerate(sweep.groups):
         announce(number, group)
@@ -116,13 +124,17 @@ def _run_all(
             failures[group.slug] = found
         else:
             runs.append((group, found))
-        if folder is not None:
-            write_json(folder / FAILURES, {slug: failure._asdict() for slug, failure in failures.items()})
+        if owner is not None:
+            write_json(owner / FAILURES, {slug: failure._asdict() for slug, failure in failures.items()})
     if not runs:
         slug, failure = next(iter(failures.items()))
         raise InputError(f"no group of the sweep could be run; {slug}: {failure.message}")
-    path = None if folder is None else folder / stores.RESULTS
-    return join(sweep.axes, runs, _by_place(sweep.groups, failures), {"title": sweep.title}, path), failures
+    joined = None
+    with processes.together():
+        if processes.is_first():
+            path = None if folder is None else folder / stores.RESULTS
+            joined = join(sweep.axes, runs, _by_place(sweep.groups, failures), {"title": sweep.title}, path)
+    return open_sweep(folder or "") if joined is None else joined, failures
 
 
 def open_sweep(folder: str | Path) -> xr.Dataset:
@@ -234,12 +246,9 @@ def _run_group(
     chunk = 1
     try:
         study = sweep.study(group.config)
-        if place is not None and (place / stores.RESULTS).exists():
-            begun = json.loads(stores.open_run(place).attrs["config"])["chunk_size"]
-            if failed is not None and failed.memory and begun != study.chunk:
-                shutil.rmtree(place)  # it never fitted: nothing to keep
-            else:
-                study = dataclasses.replace(study, chunk_size=begun)
+        if place is not None:
+            begun = processes.by_first(functools.partial(_begun, place, study, failed))
+            study = dataclasses.replace(study, chunk_size=begun or study.chunk_size)
         chunk = study.chunk
         return run(study, place, resume=True, progress=progress)
     except InputError as error:
@@ -254,6 +263,17 @@ def _run_group(
         )
     advice = f"run again with --resume --chunk-size {chunk // 2}"
     return Failure(f"{chunk} replicas at a time do not fit in memory ({text}): {advice}", memory=True)
+
+
+def _begun(place: Path, study: Study, failed: Failure | None) -> int | None:
+    """The chunk size that a group has begun with and keeps, None if it is still to begin."""
+    if not (place / stores.RESULTS).exists():
+        return None
+    begun = json.loads(stores.open_run(place).attrs["config"])["chunk_size"]
+    if failed is not None and failed.memory and begun != study.chunk:
+        shutil.rmtree(place)  # it never fitted: nothing to keep
+        return None
+    return begun
 
 
 def _by_place(groups: Sequence[Group], failures: Mapping[str, Failure]) -> dict[tuple[int, ...], str]:

@@ -159,6 +159,7 @@ def _copy(source: stores.Store, joined: stores.Store, chunk: int) -> None:
     for name, regions in record.regions.items():
         snapshots = slice(0, max((region.stop for region in regions), default=0))
         joined.put(name, chunk, snapshots, source.read(name, chunk, snapshots))
+    joined.settle(chunk, record.restarts, record.again)
     joined.commit(chunk, record.segments, record.epochs)
     state = stores.state_file(_folder(source), chunk)
     if state.exists():

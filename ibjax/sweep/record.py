@@ -35,11 +35,15 @@ class Record(NamedTuple):
         segments: training segments that are done.
         epochs: epochs that they trained.
         regions: name of an array -> its regions; see `ibjax.sweep.store.Store.parts` for the names.
+        restarts: attempts at its dead replicas that are made, or that were not needed.
+        again: id of a replica, as JSON has it -> the attempt that its values are of, if they are not the first.
     """
 
     segments: int = 0
     epochs: int = 0
     regions: Mapping[str, tuple[Region, ...]] = {}
+    restarts: int = 0
+    again: Mapping[str, int] = {}
 
     def add(self, name: str, region: Region) -> "Record":
         """The record with a region in place of those it overlaps."""
@@ -73,7 +77,8 @@ def load_record(path: Path) -> Record | None:
         if zlib.crc32(_canonical(stored)) != file["crc32"]:
             return None
         regions = {name: tuple(Region(*r) for r in listed) for name, listed in stored["regions"].items()}
-        return Record(stored["segments"], stored["epochs"], regions)
+        restarts, again = stored.get("restarts", 0), stored.get("again", {})  # an older ibjax made none
+        return Record(stored["segments"], stored["epochs"], regions, restarts, again)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, RecursionError):

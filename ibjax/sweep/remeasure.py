@@ -15,6 +15,7 @@ from ibjax.errors import InputError
 from ibjax.estimators import LayerEstimator
 from ibjax.plane.measure import layer_information
 from ibjax.plane.schema import VARIABLES
+from ibjax.sweep import processes
 from ibjax.sweep import store as stores
 from ibjax.sweep.lock import hold
 from ibjax.sweep.progress import LINES_EVERY, progress_bar
@@ -38,9 +39,12 @@ def remeasure(
         The results with the added estimators; see `ibjax.open`.
 
     Raises:
-        InputError: the run is not finished, was made without stored parameters, or is another study's.
+        InputError: the run is not finished, was made without stored parameters, or is another study's; or there are
+            several processes.
     """
     folder = Path(out)
+    if processes.count() > 1:
+        raise InputError("measuring again is for one process: start it without the others")
     if not (folder / stores.RESULTS).exists():
         stores.reopen(folder)  # says so
     with stores.writing(folder), hold(folder):
@@ -53,26 +57,33 @@ def _remeasure(study: Study, out: Path, estimators: Sequence[LayerEstimator], pr
         raise InputError(f"{out} is not finished: run it again with --resume first")
     if store.params is None:
         raise InputError(f"{out} has no stored parameters: make it with --keep-parameters")
-    store.compare(study, but=("measure",))
+    store.compare(study, but=("measure", "restarts"))
     known = json.loads(store.attrs["estimators"])
     added = [str(e) for e in estimators if str(e) not in known]
     if added:
         store.add_estimators(added)
     known += added
     for estimator in estimators:
-        fill(study, store, [estimator], known.index(str(estimator)), progress=progress, again=True)
+        fill(study, store, [estimator], known.index(str(estimator)), range(study.chunks), progress=progress, again=True)
     return store.dataset()
 
 
 def fill(
-    study: Study, store: stores.Store, estimators: Sequence[LayerEstimator], place: int, *, progress: bool, again: bool
+    study: Study,
+    store: stores.Store,
+    estimators: Sequence[LayerEstimator],
+    place: int,
+    chunks: Sequence[int],
+    *,
+    progress: bool,
+    again: bool,
 ) -> None:
-    """Measure by ``estimators`` and write them from ``place`` on along the estimator dimension.
+    """Measure these chunks by ``estimators`` and write them from ``place`` on along the estimator dimension.
 
-    Chunks that have them are left alone, unless they are measured ``again``.
+    Those that have them are left alone, unless they are measured ``again``.
     """
     parts = [f"{name}[{place + i}]" for name in _MEASURED for i in range(len(estimators))]
-    chunks = [chunk for chunk in range(study.chunks) if again or not store.has(chunk, parts)]
+    chunks = [chunk for chunk in chunks if again or not store.has(chunk, parts)]
     if not estimators or not chunks:
         return
     apply = study.functional.apply

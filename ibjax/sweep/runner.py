@@ -4,7 +4,7 @@ import contextlib
 import functools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from ibjax.estimators import parse_layer
 from ibjax.plane.measure import layer_information
 from ibjax.plane.schema import VARIABLES
 from ibjax.plane.summary import masked
+from ibjax.sweep import processes
 from ibjax.sweep import store as stores
 from ibjax.sweep.checkpoint import load_state, save_state
 from ibjax.sweep.lock import hold
@@ -25,8 +26,9 @@ from ibjax.sweep.plan import Segment, plan
 from ibjax.sweep.progress import progress_bar, say
 from ibjax.sweep.record import Record
 from ibjax.sweep.remeasure import fill
+from ibjax.sweep.restart import parts_of, restart
 from ibjax.sweep.study import Study, replica_key
-from ibjax.sweep.times import load_times, save_times
+from ibjax.sweep.times import Times, load_times, save_times
 from ibjax.sweep.verify import repair
 from ibjax.training import Slots, Snapshot, TrainingData, TrainState, init, segment
 
@@ -43,18 +45,22 @@ def run(study: Study, out: str | Path | None = None, *, resume: bool = False, pr
     bitwise those of an uninterrupted run, on any number of devices. What was damaged or lost since it was written is
     computed anew, the chunks of replicas that it belongs to and no others; see `ibjax.sweep.verify`.
 
+    Where `jax.distributed` has brought several processes together, all of them call this with the same arguments. The
+    chunks are dealt out to them, each is computed and written by one, and the first process makes and finishes the
+    store; the results are bitwise those of one process.
+
     Args:
         study: what to run.
-        out: folder for the results; None keeps them in memory.
+        out: folder for the results, which all processes see; None keeps them in memory, of one process only.
         resume: go on with the run in ``out``; starts afresh where there is none.
-        progress: show a progress bar.
+        progress: show a progress bar, of the first process only.
 
     Returns:
         The results; see `ibjax.open`.
 
     Raises:
         InputError: ``out`` holds a run and ``resume`` is not set, or another run than this one; another process
-            writes into it; or it cannot be written.
+            writes into it; it cannot be written; or the processes were started with different studies.
 
     Example:
         >>> import functools
@@ -70,60 +76,116 @@ def run(study: Study, out: str | Path | None = None, *, resume: bool = False, pr
         >>> dict(plane.complexity.sizes)
         {'estimator': 1, 'replica': 2, 'snapshot': 4, 'layer': 2}
     """
+    progress = progress and processes.is_first()
     if out is None:
+        if processes.count() > 1:
+            raise InputError("several processes have no memory in common: name a folder with out that all of them see")
         return _run(study, None, resume, progress)
     folder = Path(out)
-    with stores.writing(folder):
-        stores.make_folder(folder)
-        with hold(folder):
-            return _run(study, folder, resume, progress)
+    if processes.count() > 1:
+        processes.agree("settings", json.loads(json.dumps(study.identity, default=str)))
+    with contextlib.ExitStack() as held, stores.writing(folder):
+        with processes.together(), stores.writing(folder):
+            if processes.is_first():
+                stores.make_folder(folder)
+                held.enter_context(hold(folder))
+        return _run(study, folder, resume, progress)
 
 
 def _run(study: Study, folder: Path | None, resume: bool, progress: bool) -> xr.Dataset:
-    store = stores.open_or_create(study, folder, resume)
-    if store.attrs["format"] < stores.FORMAT:
-        return store.dataset()
     steps = -(-len(study.data.train) // (study.config.batch_size or len(study.data.train)))
     segments = plan(study.epochs, steps)
-    damages = repair(store, len(study.inside))
-    if damages:
-        say(study.heading, f"{len(damages)} damaged or missing parts are computed anew", progress)
-    elif store.attrs["status"] == stores.FINISHED:
+    made: list[stores.Store] = []
+
+    def prepare() -> list[int] | None:
+        """Make or repair the store; returns the chunks that wait to be trained, None where all is done."""
+        made.append(stores.open_or_create(study, folder, resume))
+        store = made[0]
+        if store.attrs["format"] < stores.FORMAT:
+            return None
+        damages = repair(store, len(study.inside))
+        if damages:
+            say(study.heading, f"{len(damages)} damaged or missing parts are computed anew", progress)
+        elif store.attrs["status"] == stores.FINISHED:
+            return None
+        if folder is not None:
+            (folder / stores.STATES).mkdir(exist_ok=True)
+        records = [store.records.get(chunk, Record()) for chunk in range(study.chunks)]
+        return [i for i, r in enumerate(records) if r.segments < len(segments) or r.restarts < study.restarts]
+
+    waiting = processes.by_first(prepare)
+    # Where another process made it, it is in a folder.
+    store = made[0] if made else stores.reopen(Path(folder or ""), "r" if waiting is None else "r+")
+    if waiting is None:
         return store.dataset()
-    chunks = _chunks(study, store, len(segments))
-    waiting = [chunk for chunk in chunks if chunk.segments < len(segments)]
-    times = load_times(folder)
-    if waiting:
-        program = Program(study, min(len(jax.devices()), len(waiting)))
-        times = times.add(compiled=program.seconds)
-        save_times(folder, times)
-        total = study.config.epochs * study.chunks
-        done = total - sum(study.config.epochs - _epoch(segments, chunk.segments) for chunk in waiting)
-        with progress_bar(study.heading, study.config.epochs, progress) as report:
-            while waiting:
+    times = _train(study, store, segments, waiting, progress)
+    store.load_records()  # of what the others trained
+    with processes.together():
+        mine = processes.share(range(study.chunks))
+        fill(study, store, study.after, len(study.inside), mine, progress=progress, again=False)
+        _fill_added(study, store, mine, progress)
+    with processes.together():
+        if processes.is_first():
+            store.load_records()
+            store.note(
+                status=stores.FINISHED,
+                seconds={name: round(value, 3) for name, value in times.seconds.items()},
+                masked=masked(store.dataset())._asdict(),
+                **({"restarts": study.restarts, "restarted": store.again} if study.restarts else {}),
+            )
+    return (store if processes.is_first() else stores.reopen(Path(folder or ""), "r")).dataset()
+
+
+def _train(study: Study, store: stores.Store, segments: list[Segment], waiting: list[int], progress: bool) -> Times:
+    """Train this process's share of the waiting chunks, and wait for the others; returns what it took so far."""
+    folder, times = store.folder, load_times(store.folder)
+    tally, before = processes.Tally(), study.config.epochs * (study.chunks - len(waiting))
+    done = 0
+    with progress_bar(study.heading, study.config.epochs, progress) as report:
+
+        def tell(epochs: int, accuracy: float | None) -> int:
+            """Say that so many epochs more are trained; returns how many it are since the last time, of all."""
+            nonlocal done
+            last, done = done, before + tally.add(epochs)
+            if done != last:
+                report(done // study.chunks, accuracy)
+            return done - last
+
+        with processes.together(meanwhile=lambda: tell(0, None)):
+            left = _chunks(study, store, processes.share(waiting), len(segments))
+            program = Program(study, min(len(jax.local_devices()), len(left))) if left else None
+            if program is not None:
+                times = times.add(compiled=program.seconds)
+                _keep(folder, times)
+                tally.add(sum(_epoch(segments, chunk.segments) for chunk in left))
+            chosen = [chunk.index for chunk in left]
+            left = [chunk for chunk in left if chunk.segments < len(segments)]
+            while program is not None and left:
                 # One round: chunks that have come equally far, one a device.
-                reached = max(chunk.segments for chunk in waiting)
-                batch = [chunk for chunk in waiting if chunk.segments == reached][: program.devices]
-                waiting = [chunk for chunk in waiting if chunk not in batch]
+                reached = max(chunk.segments for chunk in left)
+                batch = [chunk for chunk in left if chunk.segments == reached][: program.devices]
+                left = [chunk for chunk in left if chunk not in batch]
                 for step in _round(study, program, store, batch, segments):
-                    done += step.epochs
-                    times = times.add(trained=step.trained, written=step.written, epochs=step.epochs)
-                    save_times(folder, times)
-                    report(done // study.chunks, step.accuracy)
-    fill(study, store, study.after, len(study.inside), progress=progress, again=False)
-    _fill_added(study, store, progress)
-    store.note(
-        status=stores.FINISHED,
-        seconds={name: round(value, 3) for name, value in times.seconds.items()},
-        masked=masked(store.dataset())._asdict(),
-    )
-    return store.dataset()
+                    trained = tell(step.epochs, step.accuracy)
+                    times = times.add(trained=step.trained, written=step.written, epochs=trained)
+                    _keep(folder, times)
+            if program is not None and study.restarts:
+                for index in chosen:
+                    restart(study, program, store, index, segments, _parts)
+        tell(0, None)  # what the others had not said yet
+    return times
 
 
-def _fill_added(study: Study, store: stores.Store, progress: bool) -> None:
+def _keep(folder: Path | None, times: Times) -> None:
+    """Keep the times, of several processes those of the first."""
+    if processes.is_first():
+        save_times(folder, times)
+
+
+def _fill_added(study: Study, store: stores.Store, chunks: Sequence[int], progress: bool) -> None:
     """Measure anew what `remeasure` had added to the results and is not whole."""
     for place, name in enumerate(json.loads(store.attrs["estimators"])[len(study.estimators) :], len(study.estimators)):
-        fill(study, store, [parse_layer(name)], place, progress=progress, again=False)
+        fill(study, store, [parse_layer(name)], place, chunks, progress=progress, again=False)
 
 
 class _Chunk(NamedTuple):
@@ -145,13 +207,12 @@ def _on_host(state: TrainState) -> TrainState:
     return jax.device_get(state._replace(key=jax.random.key_data(state.key)))
 
 
-def _chunks(study: Study, store: stores.Store, segments: int) -> list[_Chunk]:
-    """All chunks, as far as they have come in the store's folder: what of them has no use there is removed."""
+def _chunks(study: Study, store: stores.Store, indices: Sequence[int], segments: int) -> list[_Chunk]:
+    """These chunks, as far as they have come in the store's folder: what of them has no use there is removed."""
     folder = store.folder
-    chunks = [_Chunk(index, None, 0) for index in range(study.chunks)]
-    if folder is None:
+    chunks = [_Chunk(index, None, 0) for index in indices]
+    if folder is None or not chunks:
         return chunks
-    (folder / stores.STATES).mkdir(exist_ok=True)
 
     def begin(replicas):
         state = jax.vmap(lambda i: init(study.functional, study.config, replica_key(study.seed, i)))(replicas)
@@ -159,17 +220,17 @@ def _chunks(study: Study, store: stores.Store, segments: int) -> list[_Chunk]:
 
     like = jax.eval_shape(begin, np.arange(study.chunk, dtype=np.int32))
     trained = [name for name, (_, place) in store.parts.items() if place is None or place < len(study.inside)]
-    for index in range(study.chunks):
+    for place, index in enumerate(indices):
         record = store.records.get(index, Record())
-        if record.segments == segments:
-            chunks[index] = _Chunk(index, None, segments)
+        if record.segments == segments:  # only restarts are left
+            chunks[place] = _Chunk(index, None, segments)
             continue
         with contextlib.suppress(InputError):
             state, reached = load_state(stores.state_file(folder, index), like)
             # A state without the data before it is worth nothing; data after it are written again.
             if reached <= record.segments:
-                chunks[index] = _Chunk(index, state, reached)
-        if not chunks[index].segments:
+                chunks[place] = _Chunk(index, state, reached)
+        if not chunks[place].segments:
             store.forget(index, trained, training=True)
     return chunks
 
@@ -183,10 +244,11 @@ class Program:
     """
 
     def __init__(self, study: Study, devices: int):
-        """Compile for so many of JAX's devices."""
+        """Compile for so many of this process's devices."""
         began = time.perf_counter()
         self.devices = devices
-        mesh = jax.make_mesh((devices,), ("replica",), devices=jax.devices()[:devices], axis_types=(AxisType.Auto,))
+        own = jax.local_devices()[:devices]
+        mesh = jax.make_mesh((devices,), ("replica",), devices=own, axis_types=(AxisType.Auto,))
         self.sharding = NamedSharding(mesh, _REPLICAS)
         self.data = jax.device_put(study.data, NamedSharding(mesh, _EVERYWHERE))
         net, config = study.functional, study.config
@@ -195,6 +257,9 @@ class Program:
         def begin(replica):
             return init(net, config, replica_key(study.seed, replica))
 
+        def begin_again(replica, attempt):
+            return init(net, config, jax.random.fold_in(replica_key(study.seed, replica), attempt))
+
         def go(state: TrainState, data: TrainingData, slots: Slots):
             return segment(net, config, data, state, slots, measure=measure, keep_parameters=study.keeps_parameters)
 
@@ -202,15 +267,18 @@ class Program:
         shard = functools.partial(jax.shard_map, mesh=mesh, out_specs=_REPLICAS, check_vma=False)
         mapped = shard(jax.vmap(go, in_axes=(0, None, None)), in_specs=(_REPLICAS, _EVERYWHERE, _EVERYWHERE))
         self._begin = jax.jit(shard(jax.vmap(begin), in_specs=_REPLICAS))
+        again = jax.vmap(begin_again, in_axes=(0, None))
+        self._begin_again = jax.jit(shard(again, in_specs=(_REPLICAS, _EVERYWHERE)))
         state = jax.eval_shape(self._begin, np.zeros(devices * study.chunk, np.int32))
         state = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.sharding), state)
         slots = plan(np.array([0]), 1)[0].slots
         self._go = jax.jit(mapped, donate_argnums=0).lower(state, self.data, slots).compile()
         self.seconds = time.perf_counter() - began
 
-    def begin(self, replicas: np.ndarray) -> TrainState:
-        """Initial states of the replicas with these global ids."""
-        return self._begin(jax.device_put(replicas.astype(np.int32), self.sharding))
+    def begin(self, replicas: np.ndarray, attempt: int = 0) -> TrainState:
+        """Initial states of the replicas with these global ids; from other keys at every attempt but the first, 0."""
+        ids = jax.device_put(replicas.astype(np.int32), self.sharding)
+        return self._begin_again(ids, np.int32(attempt)) if attempt else self._begin(ids)
 
     def put(self, states: list[TrainState]) -> TrainState:
         """Lay saved states of chunks side by side on the devices."""
@@ -294,8 +362,20 @@ def _write(study: Study, store: stores.Store, chunk: _Chunk, snapshots: Snapshot
     """Write one chunk's snapshots of a segment; padding beyond the last replica is dropped."""
     first = chunk.index * study.chunk
     replicas = slice(first, min(first + study.chunk, study.replicas))
-    rows = slice(part.first, part.stop)
-    snapshots = jax.tree.map(lambda a: a[: replicas.stop - first, part.slots.observe], snapshots)
+    values, params = _values(study, jax.tree.map(lambda a: a[: replicas.stop - first], snapshots), part)
+    store.write(values, replicas, slice(part.first, part.stop), slice(0, len(study.inside)), params)
+
+
+def _parts(study: Study, snapshots: Snapshot, part: Segment) -> dict[str, np.ndarray]:
+    """Snapshots of a segment by the names of the store's parts."""
+    return parts_of(*_values(study, snapshots, part))
+
+
+def _values(
+    study: Study, snapshots: Snapshot, part: Segment
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray] | None]:
+    """What a store keeps of a segment's snapshots: measurements, and parameters if they are kept."""
+    snapshots = jax.tree.map(lambda a: a[:, part.slots.observe], snapshots)
     values = {name: getattr(snapshots, name) for name in VARIABLES if name in Snapshot._fields}
     with np.errstate(invalid="ignore", divide="ignore"):
         values["gradient_snr"] = snapshots.gradient_mean / snapshots.gradient_std
@@ -305,4 +385,4 @@ def _write(study: Study, store: stores.Store, chunk: _Chunk, snapshots: Snapshot
     params = None
     if study.keeps_parameters:
         params = dict(zip(study.param_shapes, jax.tree.leaves(snapshots.params), strict=True))
-    store.write(values, replicas, rows, slice(0, len(study.inside)), params)
+    return values, params

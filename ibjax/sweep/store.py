@@ -55,8 +55,12 @@ class Store:
         self.arrays = _arrays(group)
         self.params = None if params is None else _arrays(params)
         self.records: dict[int, Record] = {}
-        if folder is not None:
-            found = {chunk: load_record(record_file(folder, chunk)) for chunk in range(self.chunks)}
+        self.load_records()
+
+    def load_records(self) -> None:
+        """Read from the folder what is on disk of every chunk, where other processes may have written."""
+        if self.folder is not None:
+            found = {chunk: load_record(record_file(self.folder, chunk)) for chunk in range(self.chunks)}
             self.records = {chunk: record for chunk, record in found.items() if record is not None}
 
     @property
@@ -126,6 +130,18 @@ class Store:
         self.records[chunk] = record
         save_record(record_file(self.folder, chunk), record)
 
+    def settle(self, chunk: int, restarts: int, again: Mapping[str, int], **reached: Any) -> None:
+        """Say which attempts at a chunk's dead replicas are made, in memory too; see `Record`."""
+        record = self.records.get(chunk, Record())._replace(restarts=restarts, again=again, **reached)
+        self.records[chunk] = record
+        if self.folder is not None:
+            save_record(record_file(self.folder, chunk), record)
+
+    @property
+    def again(self) -> dict[str, int]:
+        """Id of a replica -> the attempt that its values are of, for those that were trained again."""
+        return {replica: attempt for record in self.records.values() for replica, attempt in record.again.items()}
+
     def forget(self, chunk: int, names: Sequence[str], *, training: bool) -> None:
         """Remove parts of a chunk, and with ``training`` its state, so that they are computed anew."""
         if self.folder is None:
@@ -133,7 +149,8 @@ class Store:
         record = self.records.get(chunk)
         if record is not None:
             left = {name: r for name, r in record.regions.items() if name not in names}
-            self.records[chunk] = record._replace(regions=left)
+            record = record._replace(regions=left)
+            self.records[chunk] = record._replace(restarts=0, again={}) if training else record
             # First what vouches for the data: a run that dies in between has forgotten them already.
             self.commit(chunk, *((0, 0) if training else (None, None)))
         if training:

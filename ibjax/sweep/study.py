@@ -38,6 +38,8 @@ class Study:
         replicas: how many initialisations.
         seed: of everything random.
         chunk_size: replicas that one device executes at a time; None for half of them, but at most 25.
+        restarts: so many times a replica that is stuck at chance is trained again, from a key of its own each time;
+            what counts as stuck is `ibjax.training`'s ``alive``. The literature restarts such runs.
         keep_parameters: store the parameters at every snapshot, for measuring again without training.
         title: for figures; empty for the name of the measured data.
         settings: what the study was made from, to be stored and compared when it is resumed; by default the
@@ -55,6 +57,7 @@ class Study:
     seed: int = 0
     chunk_size: int | None = None
     keep_parameters: bool = False
+    restarts: int = 0
     title: str = ""
     settings: Mapping[str, Any] | None = None
 
@@ -66,6 +69,8 @@ class Study:
         _seed_key(self.seed)
         if self.chunk_size is not None and self.chunk_size < 1:
             raise InputError(f"chunk_size must be 1 or more, got {self.chunk_size}")
+        if self.restarts < 0:
+            raise InputError(f"restarts must be 0 or more, got {self.restarts}")
         if not self.estimators:
             raise InputError("measure needs at least one estimator, for example 'binning'")
         if len({str(e) for e in self.estimators}) < len(self.estimators):
@@ -153,6 +158,7 @@ class Study:
             "replicas": self.replicas,
             "seed": self.seed,
             "chunk_size": self.chunk,
+            **({"restarts": self.restarts} if self.restarts else {}),
             "segments": [SLOTS, SEGMENT_STEPS],
             "layer_widths": list(self.widths),
             "data_sha256": digest.hexdigest(),

@@ -10,6 +10,7 @@ import xarray as xr
 
 from ibjax.errors import InputError
 from ibjax.plane.schema import plain
+from ibjax.sweep import processes
 from ibjax.sweep import store as stores
 from ibjax.sweep.checkpoint import durable
 from ibjax.sweep.lock import hold
@@ -36,13 +37,21 @@ def keep_table(
         InputError: the folder holds something else, or the same and ``resume`` is not set.
     """
     folder = Path(folder)
+    with processes.together():
+        if processes.is_first():
+            _keep(make, identity, folder, resume)
+    return open_table(folder)
+
+
+def _keep(make: Callable[[], xr.Dataset], identity: Mapping[str, Any], folder: Path, resume: bool) -> None:
+    """Compute the arrays and write them, unless they are there."""
     config = json.loads(json.dumps(dict(identity), default=str))
     with stores.writing(folder):
         stores.make_folder(folder)
         with hold(folder):
             if (folder / TABLE).exists():
                 _compare(folder, config, resume)
-                return open_table(folder)
+                return
             if (folder / stores.RESULTS).exists():
                 raise InputError(f"{folder} holds a run: choose another folder")
             found = make()
@@ -55,7 +64,6 @@ def keep_table(
             aside.replace(folder / stores.RESULTS)
             (folder / TABLE).write_text(json.dumps(config, indent=2) + "\n")
             durable(folder / TABLE)
-    return open_table(folder)
 
 
 def open_table(folder: str | Path) -> xr.Dataset:

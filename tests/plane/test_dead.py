@@ -45,6 +45,6 @@ def test_keep_counts_the_dead_and_not_the_diverged(run):
 
 
 def test_an_unknown_policy_is_one_line(run):
-    with pytest.raises(InputError, match=r"unknown policy for dead runs 'restart': Choose from mask, keep"):
-        with_dead(run, "restart")
-    assert DEAD_POLICIES == ("mask", "keep")
+    with pytest.raises(InputError, match=r"unknown policy for dead runs 'revive': Choose from mask, keep, restart"):
+        with_dead(run, "revive")
+    assert DEAD_POLICIES == ("mask", "keep", "restart")

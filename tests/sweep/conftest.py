@@ -92,7 +92,7 @@ class Small:
     def patched(self):
         """One device, short segments, no program compiled twice, and no waiting for the disk."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(jax, "devices", jax.devices()[:1].copy)
+            patch.setattr(jax, "local_devices", jax.devices()[:1].copy)
             patch.setattr(plan, "SEGMENT_STEPS", 6)
             patch.setattr(runner, "Program", self.program)
             patch.setattr(os, "fsync", lambda handle: None)

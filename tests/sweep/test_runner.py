@@ -122,7 +122,7 @@ def plane(study):
 def on(monkeypatch):
     """Let the runner see so many of the devices."""
     every = jax.devices()
-    return lambda devices: monkeypatch.setattr(jax, "devices", lambda: every[:devices])
+    return lambda devices: monkeypatch.setattr(jax, "local_devices", lambda: every[:devices])
 
 
 class Killed(BaseException):

@@ -50,7 +50,7 @@ def small_study(**changes) -> Study:
 def one_device():
     """One program for all, and segments of two epochs: two a chunk."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jax, "devices", jax.devices()[:1].copy)
+        patch.setattr(jax, "local_devices", jax.devices()[:1].copy)
         patch.setattr(plan, "SEGMENT_STEPS", 6)
         yield
 
