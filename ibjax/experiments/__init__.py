@@ -10,8 +10,10 @@ from ibjax.experiments.sweeps import make_sweep, read_sweep, run_sweep
 from ibjax.experiments.szt import SZT
 from ibjax.experiments.szt_batch import SZTBatch
 from ibjax.experiments.szt_bins import SZTBins
+from ibjax.experiments.szt_bound import SZTBound
 from ibjax.experiments.szt_data import SZTData
 from ibjax.experiments.szt_depth import SZTDepth
+from ibjax.experiments.szt_markov import SZTMarkov
 from ibjax.experiments.szt_phases import SZTPhases
 
 __all__ = [
@@ -20,8 +22,10 @@ __all__ = [
     "Experiment",
     "SZTBatch",
     "SZTBins",
+    "SZTBound",
     "SZTData",
     "SZTDepth",
+    "SZTMarkov",
     "SZTPhases",
     "SaxeIrrelevant",
     "SaxeLinear",

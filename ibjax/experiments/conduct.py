@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
+import zarr
 
 from ibjax.errors import InputError, choose
 from ibjax.experiments.registry import EXPERIMENTS, experiment_of, study_of
@@ -72,8 +73,19 @@ def run(
     assert out is not None
     with processes.together():
         if processes.is_first():
-            _derived(config, Path(out)).to_zarr(Path(out) / RESULTS, mode="a", consolidated=False)
+            _add(_derived(config, Path(out)), Path(out) / RESULTS)
     return open_results(out)
+
+
+def _add(derived: xr.Dataset, path: Path) -> None:
+    """Write arrays beside those of the results, whose attributes stay, and name their coordinates among the others."""
+    group = zarr.open_group(str(path), mode="r+")
+    attrs = dict(group.attrs)
+    derived.drop_attrs(deep=False).to_zarr(path, mode="a", consolidated=False)
+    if "coordinates" in attrs:
+        names = dict.fromkeys([*str(attrs["coordinates"]).split(), *map(str, derived.coords)])
+        attrs["coordinates"] = " ".join(names)
+    zarr.open_group(str(path), mode="r+").attrs.put(attrs)
 
 
 def _derived(config: Any, folder: Path) -> xr.Dataset:
@@ -89,7 +101,7 @@ def _derived(config: Any, folder: Path) -> xr.Dataset:
         )
         for group in sweep.groups
     ]
-    whole = xr.merge(parts, combine_attrs="drop_conflicts")
+    whole = xr.merge(parts, join="outer", compat="no_conflicts", combine_attrs="drop_conflicts")
     return whole.drop_vars([axis.name for axis in sweep.axes])  # their own coordinates are in the results already
 
 

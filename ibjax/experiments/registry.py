@@ -14,8 +14,10 @@ from ibjax.experiments import (
     szt,
     szt_batch,
     szt_bins,
+    szt_bound,
     szt_data,
     szt_depth,
+    szt_markov,
     szt_phases,
 )
 from ibjax.experiments.experiment import Experiment
@@ -27,6 +29,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     "szt-batch": szt_batch.EXPERIMENT,
     "szt-data": szt_data.EXPERIMENT,
     "szt-depth": szt_depth.EXPERIMENT,
+    "szt-bound": szt_bound.EXPERIMENT,
+    "szt-markov": szt_markov.EXPERIMENT,
     "szt-phases": szt_phases.EXPERIMENT,
     "saxe-minimal": saxe_minimal.EXPERIMENT,
     "saxe-linear": saxe_linear.EXPERIMENT,

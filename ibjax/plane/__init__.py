@@ -14,6 +14,7 @@ from ibjax.plane.claims import (
 )
 from ibjax.plane.convergence import Crossing, censored_median, first_crossing
 from ibjax.plane.dead import DEAD_POLICIES, with_dead
+from ibjax.plane.encoders import binned_encoder
 from ibjax.plane.growth import GrowthExponents, growth_exponents
 from ibjax.plane.measure import layer_information
 from ibjax.plane.paths import PhaseStatus
@@ -40,6 +41,7 @@ from ibjax.plane.summary import (
     surviving,
     violations,
 )
+from ibjax.plane.trend import depth_trend
 from ibjax.plane.trends import LogLine, log_line, mean_rank_correlation, range_of_means
 
 __all__ = [
@@ -58,11 +60,13 @@ __all__ = [
     "Rule",
     "SNRTransition",
     "SteepestFall",
+    "binned_encoder",
     "bootstrap_interval",
     "censored_median",
     "claims_from_json",
     "claims_table",
     "claims_to_json",
+    "depth_trend",
     "first_crossing",
     "from_activations",
     "gradient_curves",

@@ -3,10 +3,12 @@
 from ibjax.plotting.animation import animate, save_all, save_figure
 from ibjax.plotting.batch import batch_figure
 from ibjax.plotting.bottleneck import cluster_tree, encoder_heatmap, information_curve, save_curve
+from ibjax.plotting.bound import bound_figure
 from ibjax.plotting.data import data_figure
 from ibjax.plotting.depth import depth_figure
 from ibjax.plotting.information import information_plane, snapshot_panel
 from ibjax.plotting.linear import irrelevant_figure, linear_figure
+from ibjax.plotting.markov import markov_figure
 from ibjax.plotting.minimal import weight_figure
 from ibjax.plotting.phases import phase_figure
 from ibjax.plotting.style import style
@@ -16,6 +18,7 @@ from ibjax.plotting.verdicts import verdict_figure
 __all__ = [
     "animate",
     "batch_figure",
+    "bound_figure",
     "cluster_tree",
     "data_figure",
     "depth_figure",
@@ -25,6 +28,7 @@ __all__ = [
     "information_plane",
     "irrelevant_figure",
     "linear_figure",
+    "markov_figure",
     "phase_figure",
     "save_all",
     "save_curve",

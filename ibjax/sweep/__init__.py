@@ -11,6 +11,7 @@ from ibjax.sweep.remeasure import remeasure
 from ibjax.sweep.runner import run
 from ibjax.sweep.status import Status, status
 from ibjax.sweep.store import open_run
+from ibjax.sweep.stored import stored_layers
 from ibjax.sweep.study import Study, data_key
 from ibjax.sweep.verify import Damage, verify
 
@@ -41,6 +42,7 @@ __all__ = [
     "select",
     "share_programs",
     "status",
+    "stored_layers",
     "use_every_core",
     "verify",
 ]

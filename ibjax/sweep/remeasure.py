@@ -121,9 +121,13 @@ def fill(
 
 def _stored(study: Study, store: stores.Store, replicas: slice) -> Iterator[Any]:
     """The parameters of some replicas, one snapshot after the other."""
-    tree = jax.tree.structure(jax.eval_shape(study.functional.init, jax.random.key(0)))
-    arrays = [(store.params or {})[name] for name in study.param_shapes]
     for row in range(len(study.epochs)):
-        with stores.intact(store.folder):
-            leaves = [array[replicas, row] for array in arrays]
-        yield jax.tree.unflatten(tree, leaves)
+        yield stored_parameters(study, store, replicas, row)
+
+
+def stored_parameters(study: Study, store: stores.Store, replicas: slice, row: int) -> Any:
+    """The parameters of some replicas at one snapshot, each leaf with a first axis of replicas."""
+    tree = jax.tree.structure(jax.eval_shape(study.functional.init, jax.random.key(0)))
+    with stores.intact(store.folder):
+        leaves = [(store.params or {})[name][replicas, row] for name in study.param_shapes]
+    return jax.tree.unflatten(tree, leaves)
