@@ -14,10 +14,12 @@ from ibjax.estimators import cells
 from ibjax.estimators.base import LayerInformation, MIEstimate, Span
 from ibjax.estimators.samples import as_given, as_layer_labels, concrete, is_count, is_discrete, same_length
 
-RULES = ("uniform", "width", "quantile", "bits", "idnns")
+RULES = ("uniform", "width", "quantile", "bits", "idnns", "net-input")
 RANGES = ("fixed", "neuron", "layer", "run")
 SAMPLES_PER_CELL = 8
 """Samples that each occupied cell of the plug-in's joint table calls for: below it is off by 0.1 nat or more."""
+REACH = 50.0
+"""Net inputs that the bins of ``"net-input"`` reach to on either side, as in Saxe et al."""
 
 
 @jax.tree_util.register_dataclass
@@ -39,6 +41,9 @@ class Binning:
             bins and one more symbol for exactly 1 (a tanh saturated in float32) that values above 1 and below
             -1 share. Saturated units thereby get a symbol at the top and none at the bottom, which adds up to
             0.3 bit at the output.
+        ``"net-input"``: for tanh, ``bins`` equal bins of the net input artanh(t) from -50 to 50, which are edges
+            tanh(-50), ..., tanh(50) of t: saturation takes no bins away. What a float cannot tell from -1 or 1, in
+            single precision net inputs beyond 9, falls in the first or last bin, as do values outside [-1, 1].
 
     Ranges of ``"uniform"``:
         ``"fixed"``: from ``low`` to ``high``. ``"neuron"``, ``"layer"``: smallest to largest value over the
@@ -168,6 +173,9 @@ class Binning:
                 edges = jnp.linspace(-1.0, 1.0, self.bins, dtype=t.dtype)
                 index = jnp.searchsorted(edges, t, side="right", method="compare_all").astype(jnp.int32) - 1
                 return jnp.where(index < 0, self.bins - 1, index), self.bins
+            case "net-input":
+                low, high = (jnp.asarray(end, t.dtype) for end in (-REACH, REACH))
+                return _uniform(jnp.arctanh(jnp.clip(t, -1, 1)), self.bins, low, high), self.bins
             case "quantile":
                 n = t.shape[0]
                 ranks = -(-np.arange(1, self.bins) * n // self.bins) - 1

@@ -3,9 +3,12 @@
 from ibjax.experiments.conduct import claims_markdown, draw, interval, judge, run
 from ibjax.experiments.experiment import Experiment
 from ibjax.experiments.registry import EXPERIMENTS, study_of
+from ibjax.experiments.saxe_activations import SaxeActivations
+from ibjax.experiments.saxe_full_batch import SaxeFullBatch
 from ibjax.experiments.saxe_irrelevant import SaxeIrrelevant
 from ibjax.experiments.saxe_linear import SaxeLinear
 from ibjax.experiments.saxe_minimal import SaxeMinimal
+from ibjax.experiments.saxe_mnist import SaxeMNIST
 from ibjax.experiments.sweeps import make_sweep, read_sweep, run_sweep
 from ibjax.experiments.szt import SZT
 from ibjax.experiments.szt_batch import SZTBatch
@@ -27,8 +30,11 @@ __all__ = [
     "SZTDepth",
     "SZTMarkov",
     "SZTPhases",
+    "SaxeActivations",
+    "SaxeFullBatch",
     "SaxeIrrelevant",
     "SaxeLinear",
+    "SaxeMNIST",
     "SaxeMinimal",
     "claims_markdown",
     "draw",

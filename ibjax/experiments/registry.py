@@ -8,9 +8,12 @@ import xarray as xr
 
 from ibjax.errors import InputError, choose
 from ibjax.experiments import (
+    saxe_activations,
+    saxe_full_batch,
     saxe_irrelevant,
     saxe_linear,
     saxe_minimal,
+    saxe_mnist,
     szt,
     szt_batch,
     szt_bins,
@@ -32,6 +35,9 @@ EXPERIMENTS: dict[str, Experiment] = {
     "szt-bound": szt_bound.EXPERIMENT,
     "szt-markov": szt_markov.EXPERIMENT,
     "szt-phases": szt_phases.EXPERIMENT,
+    "saxe-activations": saxe_activations.EXPERIMENT,
+    "saxe-full-batch": saxe_full_batch.EXPERIMENT,
+    "saxe-mnist": saxe_mnist.EXPERIMENT,
     "saxe-minimal": saxe_minimal.EXPERIMENT,
     "saxe-linear": saxe_linear.EXPERIMENT,
     "saxe-irrelevant": saxe_irrelevant.EXPERIMENT,

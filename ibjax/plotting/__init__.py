@@ -1,5 +1,6 @@
 """Figures of information planes and the bottleneck: labelled arrays in, matplotlib axes out; computes nothing."""
 
+from ibjax.plotting.activations import activation_figure
 from ibjax.plotting.animation import animate, save_all, save_figure
 from ibjax.plotting.batch import batch_figure
 from ibjax.plotting.bottleneck import cluster_tree, encoder_heatmap, information_curve, save_curve
@@ -11,13 +12,16 @@ from ibjax.plotting.linear import irrelevant_figure, linear_figure
 from ibjax.plotting.markov import markov_figure
 from ibjax.plotting.minimal import weight_figure
 from ibjax.plotting.phases import phase_figure
+from ibjax.plotting.saxe import batch_gradient_figure, noise_figure
 from ibjax.plotting.style import style
 from ibjax.plotting.training import gradient_figure, training_curves
 from ibjax.plotting.verdicts import verdict_figure
 
 __all__ = [
+    "activation_figure",
     "animate",
     "batch_figure",
+    "batch_gradient_figure",
     "bound_figure",
     "cluster_tree",
     "data_figure",
@@ -29,6 +33,7 @@ __all__ = [
     "irrelevant_figure",
     "linear_figure",
     "markov_figure",
+    "noise_figure",
     "phase_figure",
     "save_all",
     "save_curve",

@@ -6,6 +6,7 @@ from ibjax.sweep.grid import Axis, Grid, Group, expand, parse_values
 from ibjax.sweep.groups import Failure, Sweep, open_results, open_sweep, prepare, run_groups
 from ibjax.sweep.joined import failures_of, groups_of, select
 from ibjax.sweep.merge import merge
+from ibjax.sweep.over_snapshots import over_snapshots
 from ibjax.sweep.programs import share_programs
 from ibjax.sweep.remeasure import remeasure
 from ibjax.sweep.runner import run
@@ -34,6 +35,7 @@ __all__ = [
     "open_results",
     "open_run",
     "open_sweep",
+    "over_snapshots",
     "parse_values",
     "prepare",
     "remeasure",

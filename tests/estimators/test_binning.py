@@ -30,6 +30,12 @@ N, UNITS, CLASSES = 40, 2, 3
 """One shape for most tests: a program compiles in a second, so they share a few."""
 SPAN = (-1.5, 2.5)
 
+
+def bins_net_input(t):
+    """The source's edges, in double precision: those beyond 19 are 1, so that a saturated unit is above them all."""
+    return np.digitize(t, np.tanh(np.linspace(-50, 50, 401)))
+
+
 RULE_CASES = {
     "uniform-fixed": (Binning(), lambda t: bins_fixed(t, 30, -1, 1)),
     "uniform-other": (Binning(bins=7, low=-0.5, high=2.0), lambda t: bins_fixed(t, 7, -0.5, 2.0)),
@@ -40,6 +46,7 @@ RULE_CASES = {
     "quantile": (Binning(bins=7, rule="quantile"), lambda t: bins_quantile(t, 7)),
     "bits": (Binning(rule="bits"), bins_float_bits),
     "idnns": (Binning(rule="idnns"), bins_idnns),
+    "net-input": (Binning(bins=400, rule="net-input"), bins_net_input),
 }
 """Name -> (estimator, the oracle's bins)."""
 
@@ -222,6 +229,16 @@ def test_saturation_is_counted_as_each_rule_says():
     assert_near(Binning().layer(jnp.asarray(t), y).complexity, np.log(2))
     assert_near(Binning(rule="idnns").layer(jnp.asarray(t), y).complexity, 1.5 * np.log(2))
     assert_near(Binning(rule="bits").layer(jnp.asarray(t), y).complexity, np.log(4))
+
+
+def test_saturation_takes_no_bins_of_the_net_input_away():
+    z = np.arange(-8.25, 8.5, 0.5, np.float32)
+    t = jnp.tanh(z)[:, None]
+    assert_near(Binning(bins=200, rule="net-input").layer(t, jnp.zeros(z.size, int)).complexity, np.log(z.size))
+    assert Binning(bins=200).layer(t, jnp.zeros(z.size, int)).complexity < 0.7 * np.log(z.size)
+    # Beyond what a float tells from 1, and beyond 1: the last bin.
+    far = jnp.array([[1.0], [2.0], [-1.0], [-3.0]])
+    assert_near(Binning(bins=200, rule="net-input").layer(far, jnp.arange(4)).complexity, np.log(2))
 
 
 def test_values_beyond_the_range():
@@ -556,6 +573,7 @@ def test_defaults_are_the_studies():
         (Binning(bins=8, rule="quantile"), "binning:bins=8,rule=quantile"),
         (Binning(rule="bits"), "binning:rule=bits"),
         (Binning(rule="idnns"), "binning:bins=30,rule=idnns"),
+        (Binning(bins=1000, rule="net-input"), "binning:bins=1000,rule=net-input"),
     ],
 )
 def test_text_names_the_convention(estimator, text):
