@@ -2,6 +2,7 @@
 
 from ibjax.experiments.conduct import claims_markdown, draw, interval, judge, run
 from ibjax.experiments.experiment import Experiment
+from ibjax.experiments.irevnet import Invertible
 from ibjax.experiments.registry import EXPERIMENTS, study_of
 from ibjax.experiments.saxe_activations import SaxeActivations
 from ibjax.experiments.saxe_full_batch import SaxeFullBatch
@@ -23,6 +24,7 @@ __all__ = [
     "EXPERIMENTS",
     "SZT",
     "Experiment",
+    "Invertible",
     "SZTBatch",
     "SZTBins",
     "SZTBound",

@@ -8,6 +8,7 @@ import xarray as xr
 
 from ibjax.errors import InputError, choose
 from ibjax.experiments import (
+    irevnet,
     saxe_activations,
     saxe_full_batch,
     saxe_irrelevant,
@@ -41,6 +42,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "saxe-minimal": saxe_minimal.EXPERIMENT,
     "saxe-linear": saxe_linear.EXPERIMENT,
     "saxe-irrelevant": saxe_irrelevant.EXPERIMENT,
+    "irevnet": irevnet.EXPERIMENT,
 }
 """Name -> experiment."""
 

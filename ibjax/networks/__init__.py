@@ -1,6 +1,7 @@
 """Flax networks that return their logits and every layer's activations."""
 
 from ibjax.networks.activations import ACTIVATIONS
+from ibjax.networks.augmentation import Augmentation, augmented
 from ibjax.networks.convolution import CONVOLUTIONS, Convolution, max_pool
 from ibjax.networks.convolutional import ConvNet, edge_cnn, idnns_cnn
 from ibjax.networks.functional import Functional, functional
@@ -14,12 +15,14 @@ __all__ = [
     "CONVOLUTIONS",
     "INITIALIZERS",
     "MLP",
+    "Augmentation",
     "ConvNet",
     "Convolution",
     "Functional",
     "IRevNet",
     "SmallAlexNet",
     "SmallInception",
+    "augmented",
     "edge_cnn",
     "functional",
     "idnns_cnn",

@@ -8,6 +8,7 @@ from ibjax.plotting.bound import bound_figure
 from ibjax.plotting.data import data_figure
 from ibjax.plotting.depth import depth_figure
 from ibjax.plotting.information import information_plane, snapshot_panel
+from ibjax.plotting.invertible import invertible_figure
 from ibjax.plotting.linear import irrelevant_figure, linear_figure
 from ibjax.plotting.markov import markov_figure
 from ibjax.plotting.minimal import weight_figure
@@ -30,6 +31,7 @@ __all__ = [
     "gradient_figure",
     "information_curve",
     "information_plane",
+    "invertible_figure",
     "irrelevant_figure",
     "linear_figure",
     "markov_figure",

@@ -14,6 +14,7 @@ from ibjax.sweep.status import Status, status
 from ibjax.sweep.store import open_run
 from ibjax.sweep.stored import stored_layers
 from ibjax.sweep.study import Study, data_key
+from ibjax.sweep.trained import trained_parameters
 from ibjax.sweep.verify import Damage, verify
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "share_programs",
     "status",
     "stored_layers",
+    "trained_parameters",
     "use_every_core",
     "verify",
 ]

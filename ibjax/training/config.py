@@ -24,6 +24,8 @@ class TrainConfig:
         snapshots: about how many epochs to look at, log-spaced, every early epoch among them.
         evaluate_size: samples whose loss or activations are computed at a time when the network is looked at, None for
             all: a network of images needs much more memory for a sample than what is kept of it.
+        decay: what the step size is multiplied by again and again; 1 leaves it alone.
+        decay_after: epochs after which it is, such as (60, 120, 160); None for after every one.
     """
 
     epochs: int = 10_000
@@ -35,6 +37,8 @@ class TrainConfig:
     reshuffle: bool = True
     snapshots: int = 150
     evaluate_size: int | None = None
+    decay: float = 1.0
+    decay_after: tuple[int, ...] | None = None
 
 
 def validate(config: TrainConfig, samples: int) -> TrainConfig:
@@ -53,6 +57,10 @@ def validate(config: TrainConfig, samples: int) -> TrainConfig:
         raise InputError(f"evaluate_size must be 1 or more, got {config.evaluate_size}: None takes all samples at once")
     if not (math.isfinite(config.learning_rate) and config.learning_rate > 0):
         raise InputError(f"learning_rate must be positive and finite, got {config.learning_rate}")
+    if not 0 < config.decay <= 1:
+        raise InputError(f"decay must be above 0 and at most 1, got {config.decay}: 1 keeps the learning rate")
+    if min(config.decay_after or (1,)) < 1:
+        raise InputError(f"decay_after must be epochs from 1 on, got {config.decay_after}")
     if not 0 <= config.momentum < 1:
         raise InputError(f"momentum must be at least 0 and below 1, got {config.momentum}")
     if not (math.isfinite(config.weight_decay) and config.weight_decay >= 0):

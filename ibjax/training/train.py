@@ -220,6 +220,16 @@ def _dropout_key(state: TrainState) -> Key[Array, ""]:
     return jax.random.fold_in(jax.random.fold_in(state.key, DROPOUT), state.epoch)
 
 
+def _learning_rate(config: TrainConfig, state: TrainState) -> Float[Array, ""]:
+    """The step size of an epoch, as far as it has decayed."""
+    if config.decay == 1:
+        return state.learning_rate
+    times = state.epoch
+    if config.decay_after is not None:
+        times = jnp.sum(state.epoch >= jnp.asarray(config.decay_after, jnp.int32))
+    return state.learning_rate * config.decay**times
+
+
 def _epoch(network: Functional, config: TrainConfig, train: Dataset, state: TrainState) -> TrainState:
     """One pass over the training set."""
     n = len(train)
@@ -227,6 +237,7 @@ def _epoch(network: Functional, config: TrainConfig, train: Dataset, state: Trai
     optimizer = OPTIMIZERS[config.optimizer](config)
     x, y = jnp.asarray(train.x), jnp.asarray(train.y)
     dropout = _dropout_key(state)
+    rate = _learning_rate(config, state)
 
     def step(carry, rows):
         params, opt_state = carry
@@ -236,7 +247,7 @@ def _epoch(network: Functional, config: TrainConfig, train: Dataset, state: Trai
             network, moved, statistics, x[rows], y[rows], noise
         )
         updates, opt_state = optimizer.update(gradient, opt_state, moved)
-        updates = jax.tree.map(lambda u: state.learning_rate * u, updates)
+        updates = jax.tree.map(lambda u: rate * u, updates)
         return (network.join(optax.apply_updates(moved, updates), statistics), opt_state), None
 
     order = jnp.arange(n)
