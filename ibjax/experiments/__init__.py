@@ -1,8 +1,11 @@
 """Studies of the literature: one file each, a frozen config with named presets, claims and a figure."""
 
+from ibjax.experiments.compression_generalisation import CompressionGeneralisation
 from ibjax.experiments.conduct import claims_markdown, draw, interval, judge, run
 from ibjax.experiments.experiment import Experiment
 from ibjax.experiments.irevnet import Invertible
+from ibjax.experiments.noisy_network import NoisyNetworks
+from ibjax.experiments.quantised import QuantisedNetworks
 from ibjax.experiments.registry import EXPERIMENTS, study_of
 from ibjax.experiments.saxe_activations import SaxeActivations
 from ibjax.experiments.saxe_full_batch import SaxeFullBatch
@@ -23,8 +26,11 @@ from ibjax.experiments.szt_phases import SZTPhases
 __all__ = [
     "EXPERIMENTS",
     "SZT",
+    "CompressionGeneralisation",
     "Experiment",
     "Invertible",
+    "NoisyNetworks",
+    "QuantisedNetworks",
     "SZTBatch",
     "SZTBins",
     "SZTBound",

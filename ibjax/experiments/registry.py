@@ -8,7 +8,10 @@ import xarray as xr
 
 from ibjax.errors import InputError, choose
 from ibjax.experiments import (
+    compression_generalisation,
     irevnet,
+    noisy_network,
+    quantised,
     saxe_activations,
     saxe_full_batch,
     saxe_irrelevant,
@@ -43,6 +46,9 @@ EXPERIMENTS: dict[str, Experiment] = {
     "saxe-linear": saxe_linear.EXPERIMENT,
     "saxe-irrelevant": saxe_irrelevant.EXPERIMENT,
     "irevnet": irevnet.EXPERIMENT,
+    "noisy-network": noisy_network.EXPERIMENT,
+    "quantised": quantised.EXPERIMENT,
+    "compression-generalisation": compression_generalisation.EXPERIMENT,
 }
 """Name -> experiment."""
 

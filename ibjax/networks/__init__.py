@@ -28,3 +28,6 @@ __all__ = [
     "idnns_cnn",
     "max_pool",
 ]
+from ibjax.networks.quantised import QuantisedMLP
+
+__all__ = ["ACTIVATIONS", "INITIALIZERS", "MLP", "Functional", "QuantisedMLP", "functional"]

@@ -12,6 +12,7 @@ from ibjax.plane.claims import (
     less_than,
     within,
 )
+from ibjax.plane.clustered import clustered_rank_correlation
 from ibjax.plane.convergence import Crossing, censored_median, first_crossing
 from ibjax.plane.dead import DEAD_POLICIES, with_dead
 from ibjax.plane.encoders import binned_encoder
@@ -66,6 +67,7 @@ __all__ = [
     "claims_from_json",
     "claims_table",
     "claims_to_json",
+    "clustered_rank_correlation",
     "depth_trend",
     "first_crossing",
     "from_activations",

@@ -211,7 +211,7 @@ def rank_correlation(
         1.0
     """
     _same_size(x, y)
-    return bootstrap_interval(_spearman, (x, y), seed=seed, level=level, paired=True, method="percentile")
+    return bootstrap_interval(spearman, (x, y), seed=seed, level=level, paired=True, method="percentile")
 
 
 def power_law(
@@ -291,7 +291,7 @@ def _same_size(x: np.ndarray, y: np.ndarray) -> None:
         raise InputError(f"both must hold one value a replica, got shapes {np.shape(x)} and {np.shape(y)}")
 
 
-def _spearman(x: np.ndarray, y: np.ndarray, axis: int = -1) -> Any:
+def spearman(x: np.ndarray, y: np.ndarray, axis: int = -1) -> Any:
     """Pearson's correlation of the ranks, 0 where one of them is constant."""
     from scipy import stats
 

@@ -7,12 +7,15 @@ from ibjax.plotting.bottleneck import cluster_tree, encoder_heatmap, information
 from ibjax.plotting.bound import bound_figure
 from ibjax.plotting.data import data_figure
 from ibjax.plotting.depth import depth_figure
+from ibjax.plotting.generalisation import generalisation_figure
 from ibjax.plotting.information import information_plane, snapshot_panel
 from ibjax.plotting.invertible import invertible_figure
 from ibjax.plotting.linear import irrelevant_figure, linear_figure
 from ibjax.plotting.markov import markov_figure
 from ibjax.plotting.minimal import weight_figure
+from ibjax.plotting.noisy import noisy_figure
 from ibjax.plotting.phases import phase_figure
+from ibjax.plotting.quantised import quantised_figure
 from ibjax.plotting.saxe import batch_gradient_figure, noise_figure
 from ibjax.plotting.style import style
 from ibjax.plotting.training import gradient_figure, training_curves
@@ -28,6 +31,7 @@ __all__ = [
     "data_figure",
     "depth_figure",
     "encoder_heatmap",
+    "generalisation_figure",
     "gradient_figure",
     "information_curve",
     "information_plane",
@@ -36,7 +40,9 @@ __all__ = [
     "linear_figure",
     "markov_figure",
     "noise_figure",
+    "noisy_figure",
     "phase_figure",
+    "quantised_figure",
     "save_all",
     "save_curve",
     "save_figure",
