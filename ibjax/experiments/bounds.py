@@ -32,7 +32,10 @@ def least_error(entropy_y_given_t: Any) -> Any:
     def invert(h: float) -> float:
         if math.isnan(h) or h <= 0:
             return h if math.isnan(h) else 0.0
-        return 0.5 if h >= math.log(2) else float(brentq(lambda p: entr(p) + entr(1 - p) - h, 0.0, 0.5))
+        if h >= math.log(2):
+            return 0.5
+        root: Any = brentq(lambda p: entr(p) + entr(1 - p) - h, 0.0, 0.5)
+        return float(root)
 
     return np.vectorize(invert, otypes=[float])(entropy_y_given_t)
 

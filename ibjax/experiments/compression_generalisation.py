@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -115,7 +115,7 @@ def grid(config: CompressionGeneralisation) -> Grid:
 
 def study(config: CompressionGeneralisation) -> Study:
     """The study of one group of settings."""
-    changes = {}
+    changes: dict[str, Any] = {}
     if config.intervention == "full batch":
         samples = len(szt.study(config).data.train)
         steps = -(-samples // (config.batch_size or samples))
@@ -181,7 +181,8 @@ def networks(found: xr.Dataset, estimator: str) -> Networks:
 
         def part(intervention: str, *values: np.ndarray) -> Networks:
             same = (number, config["activation"], config["fraction"], intervention)  # noqa: B023
-            return Networks(*(np.full(count, v) for v in same), kept["replica"].values, *values)  # noqa: B023
+            columns: Any = (*(np.full(count, v) for v in same), kept["replica"].values, *values)  # noqa: B023
+            return Networks(*columns)
 
         parts.append(part(config["intervention"], drop, gap[:, -LAST:].mean(axis=-1), snr, transition))
         if config["intervention"] == "none":
@@ -202,7 +203,8 @@ def effects(nets: Networks) -> dict[str, tuple[Estimate, Estimate]]:
         pairs = [(i, plain[keys[i]]) for i in np.flatnonzero(nets.intervention == name) if keys[i] in plain]
         if pairs:
             changed, without = np.array(pairs).T
-            result[name] = tuple(paired_difference(v[changed], v[without]) for v in (nets.compression, nets.gap))
+            compression, gap = (paired_difference(v[changed], v[without]) for v in (nets.compression, nets.gap))
+            result[name] = compression, gap
     return result
 
 

@@ -256,7 +256,9 @@ def derive(config: Invertible, folder: Path) -> xr.Dataset:
             rows["reconstruction_error"].append(_errors(run, params, measured, found.deviation))
             decoded = _between(run, params, measured) if decoded is None else decoded
     over = ("replica", "depth")
-    result = {name: (over, np.stack(values).astype(np.float32)) for name, values in rows.items() if values}
+    result: dict[str, Any] = {
+        name: (over, np.stack(values).astype(np.float32)) for name, values in rows.items() if values
+    }
     if decoded is not None:
         pixels = np.clip(decoded * found.deviation + found.mean, 0, 1)
         result["decoded"] = (("pair", "step", "row", "column", "channel"), pixels.astype(np.float32))

@@ -144,7 +144,9 @@ def compute(config: NoisyNetworks, progress: bool) -> xr.Dataset:
             with progress_bar(f"noise of {noise:g}", config.epochs, progress) as report:
                 for done, epoch in zip(np.concatenate([[0], epochs[:-1]]), epochs, strict=True):
                     state = _advance(config, train, noise, keys, state, int(done), int(epoch))
-                    measured = _measure(config, train, test, x, labels, noise, keys, state.layers)
+                    measured = _measure(
+                        config, train, test, np.asarray(x), np.asarray(labels), noise, keys, state.layers
+                    )
                     found.append(jax.device_get(measured))
                     report(int(epoch), float(found[-1].train_accuracy.mean()))
             rows.append(jax.tree.map(lambda *values: np.stack(values, axis=1), *found))

@@ -396,9 +396,9 @@ def figure(found: xr.Dataset) -> Figure:
 EXPERIMENT = Experiment(
     "the layers against the information curve, their betas, and the bounds on their errors",
     PRESETS,
-    study,
     claims,
     figure,
+    study,
     grid,
     derive,
 )

@@ -71,7 +71,7 @@ PRESETS = {
     "paper": SZTMarkov(),
     "quick": SZTMarkov(replicas=10, epochs=1500, snapshots=60, refined=4),
     # Adam, batches and split as in the public code.
-    "idnns": SZTMarkov(**{**dataclasses.asdict(szt.PRESETS["idnns"]), "gamma": 8.0}),
+    "idnns": SZTMarkov(**dataclasses.asdict(dataclasses.replace(szt.PRESETS["idnns"], gamma=8.0))),
 }
 """Named settings; the first is the default."""
 
@@ -247,8 +247,8 @@ def figure(found: xr.Dataset) -> Figure:
 EXPERIMENT = Experiment(
     "the chain of layers: what each keeps and tells, and how hard it is to decode",
     PRESETS,
-    study,
     claims,
     figure,
+    study,
     derive=derive,
 )

@@ -118,7 +118,8 @@ def augmented(kind: type[nnx.Module]) -> type[nnx.Module]:
 
     class Augmented(kind):
         def __init__(self, *args: Any, augmentation: Mapping[str, Any], rngs: nnx.Rngs, **settings: Any):
-            super().__init__(*args, rngs=rngs, **settings)
+            make: Any = super().__init__
+            make(*args, rngs=rngs, **settings)
             self.augmentation = Augmentation(**augmentation, rngs=rngs)
 
         def __call__(self, x: Float[Array, "n h w c"]) -> tuple[Array, tuple[Array, ...]]:

@@ -89,7 +89,8 @@ def _plane(axes: Axes, run: xr.Dataset) -> None:
     axes.plot(ends, np.append(lower, lower[-1]), color=CURVE_COLOR, lw=1.8, zorder=2)
     for layer in range(run.sizes["layer"]):
         color, marker = layer_look(layer)
-        for kind, look in enumerate(({"mfc": "none", "mec": color, "mew": 1.0}, MARK)):
+        looks: tuple[dict[str, Any], ...] = ({"mfc": "none", "mec": color, "mew": 1.0}, MARK)
+        for kind, look in enumerate(looks):
             at = {"softness": kind, "layer": layer}
             axes.plot(x.isel(at).values, y.isel(at).values, ls="", color=color, marker=marker, ms=6, zorder=3, **look)
     low = float(y.min())

@@ -1,5 +1,7 @@
 """Invertible networks: what is lost, what is learnt, and images between images."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -31,7 +33,8 @@ def invertible_figure(exact: xr.Dataset, twin: xr.Dataset) -> Figure:
     runs = [surviving(run) for run in (exact, twin)]
     pairs, steps = exact["decoded"].shape[:2]
     figure = new_figure(10.4, 6.4 + 0.95 * pairs)
-    above, below = figure.subfigures(2, 1, height_ratios=(6.4, 0.4 + 0.95 * pairs))
+    halves: Any = figure.subfigures(2, 1, height_ratios=(6.4, 0.4 + 0.95 * pairs))
+    above, below = halves
     (accuracy, error, information), (contraction, probe, legend) = above.subplots(2, 3)
     for place, run in enumerate(runs):
         _band(accuracy, run["epoch"].values, run["test_accuracy"], place)

@@ -1,5 +1,7 @@
 """The chain of layers: what each keeps of X and tells of Y, how hard it is to decode, and what each step loses."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -40,8 +42,8 @@ def markov_figure(plane: xr.Dataset, *, estimator: int | str = 0) -> Figure:
     names = ["X", *map(str, kept["layer_name"].values)]
     figure = new_figure(11.0, 8.4)
     information, probes, against, chain = figure.subplots(2, 2).ravel()
-    source = tuple(float(plane.attrs[name]) * BITS_PER_NAT for name in ("entropy_x", "information_xy"))
-    _information(information, path, source)
+    entropy, known = (float(plane.attrs[name]) * BITS_PER_NAT for name in ("entropy_x", "information_xy"))
+    _information(information, path, (entropy, known))
 
     norm, error = epoch_norm(last), kept["probe_error"].mean("replica")
     for place, epoch in enumerate(kept["probe_epoch"].values):
@@ -89,7 +91,8 @@ def _information(axes: Axes, path: xr.Dataset, source: tuple[float, float]) -> N
     """I(X;T) on the left scale and I(T;Y) on the right one, from those of X on; first snapshot dashed."""
     other = axes.twinx()
     other.spines["right"].set_visible(True)
-    for snapshot, look in ((0, {"ls": "--", "alpha": 0.6}), (-1, {"ls": "-"})):
+    looks: tuple[tuple[int, dict[str, Any]], ...] = ((0, {"ls": "--", "alpha": 0.6}), (-1, {"ls": "-"}))
+    for snapshot, look in looks:
         now = path.isel(snapshot=snapshot)
         axes.plot([source[0], *now["complexity"].values], color=KEPT_COLOR, marker="o", ms=5, **look)
         other.plot([source[1], *now["relevance"].values], color=TOLD_COLOR, marker="s", ms=5, **look)
