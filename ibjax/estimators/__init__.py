@@ -2,6 +2,7 @@
 
 from ibjax.estimators.base import ADVICE, Estimator, LayerEstimator, LayerInformation, MIEstimate
 from ibjax.estimators.binning import RANGES, RULES, Binning
+from ibjax.estimators.by_layer import ByLayer
 from ibjax.estimators.conditional import conditional_mutual_information
 from ibjax.estimators.edge import EDGE, EDGE_RULES
 from ibjax.estimators.edge_stream import EDGEState, EDGEStream
@@ -38,6 +39,7 @@ __all__ = [
     "RULES",
     "VARIANCES",
     "Binning",
+    "ByLayer",
     "EDGEState",
     "EDGEStream",
     "Estimator",

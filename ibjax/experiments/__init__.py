@@ -2,6 +2,7 @@
 
 from ibjax.experiments.compression_generalisation import CompressionGeneralisation
 from ibjax.experiments.conduct import claims_markdown, draw, interval, judge, run
+from ibjax.experiments.edge_images import EdgeCIFAR10, EdgeMNIST
 from ibjax.experiments.experiment import Experiment
 from ibjax.experiments.irevnet import Invertible
 from ibjax.experiments.noisy_network import NoisyNetworks
@@ -27,6 +28,8 @@ __all__ = [
     "EXPERIMENTS",
     "SZT",
     "CompressionGeneralisation",
+    "EdgeCIFAR10",
+    "EdgeMNIST",
     "Experiment",
     "Invertible",
     "NoisyNetworks",

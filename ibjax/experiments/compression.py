@@ -11,6 +11,8 @@ from ibjax.experiments.experiment import runs_of
 from ibjax.experiments.paths import paths_of
 from ibjax.plane import PhaseStatus, phases
 
+FITTED = "binning:bins=30,range=run"
+"""30 bins over all that a layer shows in its run, whatever its activation."""
 WINDOW = 5
 """Snapshots that the end of a path is the mean of."""
 
@@ -53,6 +55,11 @@ def falls_of(run: xr.Dataset, estimator: int | str = 0) -> Falls:
         rise=found.drop + last - complexity[..., 0],
         peak=np.where(resolved, found.peak, np.nan),
     )
+
+
+def fitted(run: xr.Dataset) -> int | str:
+    """The estimator that activations are compared by: `FITTED`, or the first of a run without it."""
+    return FITTED if FITTED in run["estimator"].values.tolist() else 0
 
 
 def runs_by(found: xr.Dataset, *fields: str) -> dict[tuple, xr.Dataset]:

@@ -9,6 +9,7 @@ import xarray as xr
 from ibjax.errors import InputError, choose
 from ibjax.experiments import (
     compression_generalisation,
+    edge_images,
     irevnet,
     noisy_network,
     quantised,
@@ -49,6 +50,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     "noisy-network": noisy_network.EXPERIMENT,
     "quantised": quantised.EXPERIMENT,
     "compression-generalisation": compression_generalisation.EXPERIMENT,
+    "edge-mnist": edge_images.MNIST,
+    "edge-cifar10": edge_images.CIFAR10,
 }
 """Name -> experiment."""
 

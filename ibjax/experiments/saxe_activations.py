@@ -3,25 +3,22 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from flax import nnx
 from matplotlib.figure import Figure
 
 from ibjax.errors import InputError, choose
 from ibjax.experiments import szt
-from ibjax.experiments.compression import Falls, falls_of, rank_trend, runs_by
+from ibjax.experiments.compression import FITTED, Falls, falls_of, fitted, rank_trend, runs_by
 from ibjax.experiments.experiment import Experiment, Grid, preliminary
 from ibjax.experiments.paths import curves_of, mean_over_replicas, per_replica
-from ibjax.networks import ACTIVATIONS, MLP
+from ibjax.networks import ACTIVATIONS, scaled_mlp
 from ibjax.plane import Claim, greater_than, less_than, rank_correlation
 from ibjax.sweep import Study, over_snapshots
 
-FITTED = "binning:bins=30,range=run"
 NET_INPUT = "rule=net-input"
 ESTIMATORS = (
     FITTED,
@@ -95,19 +92,11 @@ PRESETS = {
 """Named settings; the first is the default."""
 
 
-def scaled(scale: float, widths: Sequence[int], activation: str, initializer: str, *, rngs: nnx.Rngs) -> nnx.Module:
-    """An `MLP` whose initial weights are ``scale`` times those of the initializer."""
-    network = MLP(widths, activation, initializer, rngs=rngs)
-    for layer in network.layers:
-        layer.weight[...] = scale * layer.weight[...]
-    return network
-
-
 def study(config: SaxeActivations) -> Study:
     """The study of one activation and scale; it keeps the parameters, which saturation is computed from."""
     measure = tuple(m for m in config.measure if NET_INPUT not in m or config.activation == "tanh")
     made = szt.study(dataclasses.replace(config, measure=measure, keep_parameters=True))
-    network = functools.partial(scaled, config.scale, config.widths, config.activation, config.initializer)
+    network = functools.partial(scaled_mlp, config.scale, config.widths, config.activation, config.initializer)
     return dataclasses.replace(made, network=network, title=f"{made.title}, initial weights x {config.scale:g}")
 
 
@@ -151,7 +140,7 @@ def claims(found: xr.Dataset) -> list[Claim]:
     * *saturates*: for tanh, the share of activations beyond the first threshold grows from the start to the end by more
       than 0.1 of all.
     * *falls as it saturates*: over the snapshots from a layer's peak on, the rank correlation of I(X;T) with the
-      saturated share is below -0.5, mean over the layers whose peak is found, by the first estimator.
+      saturated share is below -0.5, mean over the layers whose peak is found, by 30 bins over the run.
     * *weights*: over a replica's snapshots, the rank correlation of the saturated share with the norm of the weights,
       means over layers, is above 0.5.
     * *speed*: over tanh replicas, the rank correlation of the second phase's speed, the fall in bits a decade of epochs
@@ -188,7 +177,7 @@ def claims(found: xr.Dataset) -> list[Claim]:
         result += _saturation(runs["tanh", base], early)
     tanh = {scale: run for (activation, scale), run in runs.items() if activation == "tanh"}
     if len(tanh) > 1:
-        rises = {scale: per_replica(np.nanmean, falls_of(run).rise) for scale, run in tanh.items()}
+        rises = {scale: per_replica(np.nanmean, falls_of(run, fitted(run)).rise) for scale, run in tanh.items()}
         factors = np.concatenate([np.full(len(rise), scale) for scale, rise in rises.items()])
         result.append(
             Claim(
@@ -205,7 +194,7 @@ def claims(found: xr.Dataset) -> list[Claim]:
 
 def _saturation(run: xr.Dataset, early: bool) -> list[Claim]:
     """Whether tanh compresses because it saturates."""
-    falls, share = falls_of(run), saturated_of(run)
+    falls, share = falls_of(run, fitted(run)), saturated_of(run)
     first = f"|t| > {float(run['threshold'][0]):g}"
     norms = curves_of(run, "weight_norm")[:, :-1].mean(axis=1)
     grows = np.array(
@@ -305,11 +294,12 @@ def figure(found: xr.Dataset) -> Figure:
     tanh = runs.get(("tanh", base))
     second = None
     if tanh is not None and "saturated_share" in tanh:
-        second = second_phase(tanh, falls_of(tanh), saturated_of(tanh))
+        second = second_phase(tanh, falls_of(tanh, fitted(tanh)), saturated_of(tanh))
     return activation_figure(
         {activation: run for (activation, scale), run in runs.items() if scale == base},
         {scale: run for (activation, scale), run in runs.items() if activation == "tanh"},
         second,
+        fitted(next(iter(runs.values()))),
     )
 
 

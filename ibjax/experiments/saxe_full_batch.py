@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ibjax.errors import InputError, choose
 from ibjax.experiments import szt
-from ibjax.experiments.compression import falls_of, runs_by
+from ibjax.experiments.compression import FITTED, falls_of, fitted, runs_by
 from ibjax.experiments.experiment import Experiment, Grid, preliminary
 from ibjax.experiments.paths import curves_of, mean_over_replicas, per_replica
 from ibjax.networks import ACTIVATIONS
@@ -24,7 +24,6 @@ from ibjax.plane import (
 )
 from ibjax.sweep import Study
 
-FITTED = "binning:bins=30,range=run"
 FALL, SAME = 0.1, 0.5
 """Margins: bits of I(X;T) that count as a fall, and that two falls may differ by."""
 WINDOW = 15
@@ -92,7 +91,7 @@ def grid(config: SaxeFullBatch) -> Grid:
 def claims(found: xr.Dataset) -> list[Claim]:
     """Judge whether compression needs stochastic gradients, and whether their transition needs compression.
 
-    All of hidden layers by the first estimator, intervals over replicas; a *fall* is that of I(X;T) from its peak to
+    All of hidden layers by 30 bins over the run, intervals over replicas; a *fall* is that of I(X;T) from its peak to
     the mean of the last 5 snapshots, 0 where `ibjax.plane.phases` finds it within the noise, mean over layers.
 
     * *same*: the fall on batches less that on the full batch of the same initial weights lies within 0.5 bit of 0, for
@@ -114,7 +113,7 @@ def claims(found: xr.Dataset) -> list[Claim]:
         for (name, size), run in runs.items():
             if name == activation:
                 means = np.full(run.sizes["replica"], np.nan)
-                means[surviving(run)["replica"].values] = per_replica(np.nanmean, falls_of(run).fall)
+                means[surviving(run)["replica"].values] = per_replica(np.nanmean, falls_of(run, fitted(run)).fall)
                 falls["full" if size is None else "batches"] = means
         text = f"{activation}: fall of I(X;T), bits, mean over hidden layers"
         if len(falls) == 2:
@@ -144,7 +143,7 @@ def claims(found: xr.Dataset) -> list[Claim]:
             )
             run = next(run for (name, size), run in runs.items() if name == "linear" and size is not None)
             parts = (curves_of(run, name)[:, :-1] for name in ("gradient_mean", "gradient_std"))
-            place = snr_transition(falls_of(run).epochs, *parts, window=WINDOW).by_log_epoch
+            place = snr_transition(falls_of(run, fitted(run)).epochs, *parts, window=WINDOW).by_log_epoch
             claim(
                 "linear-transition",
                 "the gradients' SNR has a transition where nothing can compress",
@@ -159,7 +158,8 @@ def figure(found: xr.Dataset) -> Figure:
     """Draw I(X;T) on batches and on the full batch, the gradients' signal-to-noise ratio and the losses."""
     from ibjax.plotting import batch_gradient_figure
 
-    return batch_gradient_figure(runs_by(found, "activation", "batch_size"))
+    runs = runs_by(found, "activation", "batch_size")
+    return batch_gradient_figure(runs, fitted(next(iter(runs.values()))))
 
 
 EXPERIMENT = Experiment(

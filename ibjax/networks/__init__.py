@@ -8,6 +8,7 @@ from ibjax.networks.functional import Functional, functional
 from ibjax.networks.initializers import INITIALIZERS
 from ibjax.networks.irevnet import IRevNet
 from ibjax.networks.mlp import MLP
+from ibjax.networks.scaled import scaled_mlp
 from ibjax.networks.zhang import SmallAlexNet, SmallInception
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "functional",
     "idnns_cnn",
     "max_pool",
+    "scaled_mlp",
 ]
 from ibjax.networks.quantised import QuantisedMLP
 

@@ -1,4 +1,4 @@
-"""Initial weights of the three public codes, by name. Biases start at zero in all of them."""
+"""Initial weights of the public codes, by name. Biases start at zero in all of them."""
 
 from collections.abc import Callable
 
@@ -30,14 +30,20 @@ def _lorenzen(fan_in: int, fan_out: int, last: bool) -> Initializer:
     return _GLOROT
 
 
+def _edge(fan_in: int, fan_out: int, last: bool) -> Initializer:
+    return truncated_normal(0.1)
+
+
 INITIALIZERS: dict[str, Callable[[int, int, bool], Initializer]] = {
     "idnns": _idnns,
     "ibsgd": _ibsgd,
     "lorenzen": _lorenzen,
+    "edge": _edge,
 }
 """Name -> (fan in, fan out, whether it is the output layer) -> initialiser of an (out, in) matrix.
 
 ``"idnns"`` (Shwartz-Ziv & Tishby): truncated normal of deviation 1/sqrt(fan in) everywhere. ``"ibsgd"`` (Saxe et
 al.): truncated normal of deviation 1/sqrt(own width) in hidden layers, Glorot uniform at the output.
-``"lorenzen"`` (Lorenzen et al.): Glorot uniform everywhere.
+``"lorenzen"`` (Lorenzen et al.): Glorot uniform everywhere. ``"edge"`` (Noshad et al.): truncated normal of deviation
+0.1 everywhere, whatever the width.
 """

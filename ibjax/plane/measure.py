@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from ibjax.datasets import Dataset
 from ibjax.estimators import LayerEstimator, LayerInformation
 from ibjax.estimators.base import Span
+from ibjax.estimators.by_layer import ByLayer
 
 
 def layer_information(
@@ -29,7 +30,7 @@ def layer_information(
         ``complexity`` and ``relevance`` in nats, each of shape (estimators, layers).
     """
     found = [
-        estimator.layer(
+        (estimator.checked().at(depth) if isinstance(estimator, ByLayer) else estimator).layer(
             t.reshape(t.shape[0], -1),
             jnp.asarray(data.labels),
             classes=data.classes,

@@ -7,6 +7,7 @@ from ibjax.plotting.bottleneck import cluster_tree, encoder_heatmap, information
 from ibjax.plotting.bound import bound_figure
 from ibjax.plotting.data import data_figure
 from ibjax.plotting.depth import depth_figure
+from ibjax.plotting.edge_images import edge_figure
 from ibjax.plotting.generalisation import generalisation_figure
 from ibjax.plotting.information import information_plane, snapshot_panel
 from ibjax.plotting.invertible import invertible_figure
@@ -30,6 +31,7 @@ __all__ = [
     "cluster_tree",
     "data_figure",
     "depth_figure",
+    "edge_figure",
     "encoder_heatmap",
     "generalisation_figure",
     "gradient_figure",

@@ -11,8 +11,6 @@ from ibjax.plane.summary import gradient_curves, mean_interval, mean_path, survi
 from ibjax.plotting.activations import complexity_panel, layer_curves
 from ibjax.plotting.style import (
     CEILING_COLOR,
-    TEST_COLOR,
-    TRAIN_COLOR,
     epoch_axis,
     header,
     layer_label,
@@ -25,11 +23,12 @@ _BOUNDS = {"upper": "-", "lower": "--"}
 
 
 @style()
-def batch_gradient_figure(runs: Mapping[tuple[str, int | None], xr.Dataset]) -> Figure:
+def batch_gradient_figure(runs: Mapping[tuple[str, int | None], xr.Dataset], estimator: int | str) -> Figure:
     """Draw a row a network and batch size: I(X;T), the gradients' signal-to-noise ratio, and the losses.
 
     Args:
         runs: (activation, samples a step, None for all) -> labelled arrays of a run.
+        estimator: convention of what I(X;T) is measured by.
 
     Returns:
         Means over replicas, bands their 95 % intervals; the signal-to-noise ratio is a geometric mean.
@@ -38,19 +37,19 @@ def batch_gradient_figure(runs: Mapping[tuple[str, int | None], xr.Dataset]) -> 
     figure = new_figure(10.0, 1.2 + 1.9 * len(runs))
     panels = figure.subplots(len(runs), 3, sharex=True, sharey="col", squeeze=False)
     for row, ((activation, size), run) in zip(panels, runs.items(), strict=True):
-        complexity_panel(row[0], run, 0)
+        complexity_panel(row[0], run, estimator)
         row[0].set_title(f"{activation}, {'full batch' if size is None else f'batches of {size}'}", fontsize=10)
         row[0].set_ylabel("I(X;T) (bits)")
         with np.errstate(divide="ignore", invalid="ignore"):
-            logs = np.log(gradient_curves(run)["snr"].isel(layer=slice(-1)))
+            logs = xr.ufuncs.log(gradient_curves(run)["snr"].isel(layer=slice(-1)))
         signal = np.exp(logs.mean("replica", skipna=False).transpose("snapshot", "layer").values)
         layer_curves(row[1], surviving(run)["epoch"].values, signal, np.full(signal.shape, np.nan))
         row[1].set(yscale="log", ylabel="SNR of the gradients")
-        for name, color in (("train_loss", TRAIN_COLOR), ("test_loss", TEST_COLOR)):
+        for name, look in (("train_loss", "-"), ("test_loss", ":")):
             mean, half = mean_interval(surviving(run)[name])
-            row[2].plot(mean["epoch"].values, mean.values, color=color, lw=1.5)
+            row[2].plot(mean["epoch"].values, mean.values, color="black", ls=look, lw=1.5)
             band = (mean - half).values, (mean + half).values
-            row[2].fill_between(mean["epoch"].values, *band, color=color, alpha=0.2, lw=0)
+            row[2].fill_between(mean["epoch"].values, *band, color="black", alpha=0.2, lw=0)
         epoch_axis(row[2], int(run["epoch"][-1]))
         row[2].set(ylim=(0, None), ylabel="cross-entropy (nats)")
         row[2].grid(alpha=0.25, lw=0.6)
@@ -60,11 +59,11 @@ def batch_gradient_figure(runs: Mapping[tuple[str, int | None], xr.Dataset]) -> 
     handles = [Line2D([], [], color=layer_look(n)[0], label=layer_label(first, n)) for n in hidden]
     handles += [
         Line2D([], [], color=CEILING_COLOR, ls="--", lw=0.8, label="H(X)"),
-        Line2D([], [], color=TRAIN_COLOR, label="training loss"),
-        Line2D([], [], color=TEST_COLOR, label="test loss"),
+        Line2D([], [], color="black", label="training loss"),
+        Line2D([], [], color="black", ls=":", label="test loss"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.2)
-    title = header(first.assign_attrs(title=""), 0, notes=["means and their 95 % intervals"], width=110).strip()
+    title = header(first.assign_attrs(title=""), estimator, notes=["means and their 95 % intervals"], width=110).strip()
     figure.suptitle(f"12-bit task, batches against the full batch\n{title}", x=0.01, ha="left", fontsize=10)
     return figure
 
@@ -107,6 +106,10 @@ def noise_figure(runs: Mapping[str, xr.Dataset], bounds: Mapping[float, Mapping[
     handles += [Line2D([], [], color="black", ls=look, label=f"{name} bound") for name, look in _BOUNDS.items()]
     handles.append(Line2D([], [], color=CEILING_COLOR, ls=":", lw=0.8, label="log₂ n"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.2)
-    title = header(first, notes=[f"{int(first.attrs['samples']):,} images measured", "means"], width=110)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    title = header(
+        first.assign_attrs(title=""), notes=[f"{int(first.attrs['samples']):,} images measured", "means"], width=110
+    )
+    figure.suptitle(
+        f"{first.attrs['title'].split(',')[0]}, I(X;T) of noisy layers\n{title.strip()}", x=0.01, ha="left", fontsize=10
+    )
     return figure

@@ -71,7 +71,9 @@ def activations(*, tanh=5.0, relu=10.0, exact=12.0, rise=(2.0, 1.0), grows=0.6, 
     width = {1.0: rise[0], 2.0: rise[1]}
 
     def run_of(config):
-        end = (tanh if config.activation == "tanh" else relu) - (speeds * own[..., None] * step[:, None])
+        end = (tanh if config.activation == "tanh" else relu) - (config.activation == "tanh") * speeds * own[
+            ..., None
+        ] * step[:, None]
         bins = path(10 - width[config.scale], 10, 0, noise=noise)
         fall = np.interp(TIME, np.log1p([100, 2000]), [0, 1])[:, None]
         bins = bins + end * fall
@@ -91,7 +93,7 @@ def activations(*, tanh=5.0, relu=10.0, exact=12.0, rise=(2.0, 1.0), grows=0.6, 
 
 def batches(*, full=5.0, batch=5.0, linear=10.0, turns=True):
     """Tanh that ends at these bits on the full batch and on batches, linear networks, and their gradients."""
-    snr = 0.1 + 3 / (1 + (EPOCHS / 300) ** 2) if turns else np.ones(EPOCHS.size)
+    snr = 0.1 + 3 / (1 + (EPOCHS / 300) ** 2) if turns else 1 + 0.1 * np.random.default_rng(1).normal(size=EPOCHS.size)
 
     def run_of(config):
         end = (full if config.batch_size is None else batch) if config.activation == "tanh" else linear
@@ -149,10 +151,10 @@ def test_false_claims_are_refuted(name):
 
 
 def test_the_fall_is_the_planted_one():
-    run = next(run for run in [planted_run(IMAGES, {"kernel:noise_variance=0.1,bound=upper": path(8, 10, 5)})])
+    run = planted_run(IMAGES, {"kernel:noise_variance=0.1,bound=upper": path(8, 10, 5)})
     falls = falls_of(run)
-    np.testing.assert_allclose(falls.fall, 5, atol=0.05)
-    np.testing.assert_allclose(falls.rise, 2, atol=0.1)
+    np.testing.assert_allclose(falls.fall, 5, atol=0.15)  # the peak is smoothed
+    np.testing.assert_allclose(falls.rise, 2, atol=0.15)
     assert (abs(np.log2(falls.peak / 100)) < 0.3).all()
     assert np.isnan(rank_trend(np.ones(9), np.arange(9), np.ones(9, bool)))
 

@@ -172,6 +172,11 @@ def test_ibsgd_weights_scale_with_the_own_width(initial):
     assert_glorot(output)
 
 
+def test_edge_weights_have_one_scale(initial):
+    for w in initial["edge"]:
+        assert_truncated_normal(w, 0.1)
+
+
 def test_lorenzen_weights_are_glorot_uniform(initial):
     for w in initial["lorenzen"]:
         assert_glorot(w)
