@@ -179,10 +179,9 @@ def networks(found: xr.Dataset, estimator: str) -> Networks:
         drop = phases(paths.epochs, hidden, paths.relevance[:, :-1][:, -LAYERS:]).drop.clip(0).mean(axis=-1)
         count = len(gap)
 
-        def part(intervention: str, *values: np.ndarray) -> Networks:
+        def part(intervention: str, *values: np.ndarray) -> tuple[np.ndarray, ...]:
             same = (number, config["activation"], config["fraction"], intervention)  # noqa: B023
-            columns: Any = (*(np.full(count, v) for v in same), kept["replica"].values, *values)  # noqa: B023
-            return Networks(*columns)
+            return (*(np.full(count, v) for v in same), kept["replica"].values, *values)  # noqa: B023
 
         parts.append(part(config["intervention"], drop, gap[:, -LAST:].mean(axis=-1), snr, transition))
         if config["intervention"] == "none":
@@ -203,8 +202,10 @@ def effects(nets: Networks) -> dict[str, tuple[Estimate, Estimate]]:
         pairs = [(i, plain[keys[i]]) for i in np.flatnonzero(nets.intervention == name) if keys[i] in plain]
         if pairs:
             changed, without = np.array(pairs).T
-            compression, gap = (paired_difference(v[changed], v[without]) for v in (nets.compression, nets.gap))
-            result[name] = compression, gap
+            result[name] = (
+                paired_difference(nets.compression[changed], nets.compression[without]),
+                paired_difference(nets.gap[changed], nets.gap[without]),
+            )
     return result
 
 

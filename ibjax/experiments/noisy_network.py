@@ -28,7 +28,7 @@ from ibjax.training import OPTIMIZERS, TrainConfig, epoch_order, snapshot_epochs
 FALL, VARIES, TRACKS, ROUNDING = 0.1, 0.1, 0.5, 0.01
 """Margins: bits that count as a fall, bits that a layer must vary by to be ordered, a rank correlation, bits."""
 
-Layers = list[tuple[Float[Array, "_ _"], Float[Array, " _"]]]
+Layers = list[tuple[Float[Array, "..."], Float[Array, "..."]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,9 +144,7 @@ def compute(config: NoisyNetworks, progress: bool) -> xr.Dataset:
             with progress_bar(f"noise of {noise:g}", config.epochs, progress) as report:
                 for done, epoch in zip(np.concatenate([[0], epochs[:-1]]), epochs, strict=True):
                     state = _advance(config, train, noise, keys, state, int(done), int(epoch))
-                    measured = _measure(
-                        config, train, test, np.asarray(x), np.asarray(labels), noise, keys, state.layers
-                    )
+                    measured = _measure(config, train, test, x, labels, noise, keys, state.layers)
                     found.append(jax.device_get(measured))
                     report(int(epoch), float(found[-1].train_accuracy.mean()))
             rows.append(jax.tree.map(lambda *values: np.stack(values, axis=1), *found))
@@ -249,8 +247,8 @@ def _measure(
     config: NoisyNetworks,
     train: Dataset,
     test: Dataset,
-    x: np.ndarray,
-    labels: np.ndarray,
+    x: Array | np.ndarray,
+    labels: Array | np.ndarray,
     noise: float,
     keys: Array,
     layers: Layers,

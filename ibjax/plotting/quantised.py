@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from ibjax.plane.summary import BITS_PER_NAT, mean_path
@@ -34,7 +35,8 @@ def quantised_figure(panels: Mapping[str, Sequence[Panel]]) -> Figure:
     """
     columns = max(len(row) for row in panels.values())
     figure = new_figure(max(2.2 * columns + 1.0, 7.2), 2.5 * len(panels) + 1.2)
-    figure.get_layout_engine().set(wspace=0.04)  # the last tick of a panel is long
+    if isinstance(engine := figure.get_layout_engine(), ConstrainedLayoutEngine):
+        engine.set(wspace=0.04)  # the last tick of a panel is long
     grid = figure.subplots(len(panels), columns, squeeze=False, sharey=True)
     plane = next(iter(panels.values()))[0][1]
     for place, (name, row) in enumerate(panels.items()):

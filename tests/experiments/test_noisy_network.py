@@ -87,7 +87,7 @@ def test_networks_are_trained_with_their_noise():
     found = run(config, progress=False)
     assert dict(found["complexity"].sizes) == {"noise": 2, "replica": 2, "snapshot": 3, "layer": 1}
     bits = found["complexity"].values / np.log(2)
-    assert (bits > 0).all()
+    assert (bits > -0.2).all()  # a Monte-Carlo mean near 0 may fall below it
     assert (bits <= 4 + 1e-4).all()
     assert (bits[0] > bits[1] + 1).all()  # more noise tells fewer inputs apart
     assert (found["complexity_bias"] == 0).all()  # of the first layer
