@@ -191,8 +191,8 @@ def test_a_preset_sets_the_defaults(monkeypatch, tmp_path):
     assert ask("run", "szt", "--preset", "idnns", "--replicas", "7", "--no-figures").status == 0
     assert ask("run", "szt", "--seed", "5", "--gamma", "0.3", "--batch-size", "None", "--no-figures").status == 0
     assert ask("run", "szt", "--preset=ibsgd", "--measure", "binning", "binning:rule=bits", "--no-figures").status == 0
-    (first, (out, *_)), (second, (default_out, *_)), (third, (_, resume, figures)) = seen
-    assert (resume, figures) == (False, False)
+    (first, (out, *_)), (second, (default_out, *_)), (third, (_, options, alone)) = seen
+    assert (options.resume, options.figures, options.restarts, alone) == (False, False, 0, True)
     idnns = EXPERIMENTS["szt"].presets["idnns"]
     assert (first.replicas, first.optimizer, first.split) == (7, idnns.optimizer, idnns.split)
     assert out == Path("runs/szt-idnns")

@@ -42,8 +42,7 @@ from ibjax.plane.summary import (
     surviving,
     violations,
 )
-from ibjax.plane.trend import depth_trend
-from ibjax.plane.trends import LogLine, log_line, mean_rank_correlation, range_of_means
+from ibjax.plane.trends import LogLine, depth_trend, log_line, mean_rank_correlation, range_of_means
 
 __all__ = [
     "DEAD_POLICIES",

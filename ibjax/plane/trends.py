@@ -74,6 +74,31 @@ def mean_rank_correlation(
     return bootstrap_interval(np.mean, found, seed=seed, level=level)
 
 
+def depth_trend(values: Float[np.ndarray, "replicas layers"]) -> Float[np.ndarray, " replicas"]:
+    """Return Spearman's rank correlation of each replica's values with the depth of their layers, ties at mean rank.
+
+    Args:
+        values: one a layer, in the order of the network. NaN leaves a layer out; inf is a right-censored value, above
+            all that are known and tied with the other censored ones.
+
+    Returns:
+        From -1, falls at every layer, to 1. 0 where all are equal. NaN where all are censored, whose order is not
+        known, and with fewer than 3 layers.
+
+    Example:
+        >>> depth_trend(np.array([[np.inf, np.inf, 5.0, 2.0], [1.0, 1.0, 1.0, 1.0]])).round(2)
+        array([-0.95,  0.  ])
+    """
+    depth = np.arange(values.shape[1])
+    known = ~np.isnan(values)
+    return np.array(
+        [
+            math.nan if np.isinf(row[at]).all() else _spearman(depth[at], row[at])
+            for row, at in zip(values.astype(np.float64), known, strict=True)
+        ]
+    )
+
+
 def range_of_means(
     values: Num[np.ndarray, "points replicas"],
     *,

@@ -23,7 +23,8 @@ BETA_LOOKS = {
 """Words, colour, marker and place beside the layer of each definition of beta."""
 CENSORED = 160.0
 """Where betas are drawn that are beyond the largest, 100."""
-POINT_COLOR, MARK = "#000000", {"mec": "white", "mew": 0.5}
+POINT_COLOR = "#000000"
+MARK: dict[str, Any] = {"mec": "white", "mew": 0.5}
 
 Row = tuple[Mapping[str, Any], xr.Dataset, Mapping[str, np.ndarray], Mapping[str, tuple[np.ndarray, np.ndarray]]]
 """Settings, a run's surviving replicas, errors and informations a replica, and bounds as curves."""
@@ -89,8 +90,8 @@ def _plane(axes: Axes, run: xr.Dataset) -> None:
     axes.plot(ends, np.append(lower, lower[-1]), color=CURVE_COLOR, lw=1.8, zorder=2)
     for layer in range(run.sizes["layer"]):
         color, marker = layer_look(layer)
-        looks: tuple[dict[str, Any], ...] = ({"mfc": "none", "mec": color, "mew": 1.0}, MARK)
-        for kind, look in enumerate(looks):
+        hollow: dict[str, Any] = {"mfc": "none", "mec": color, "mew": 1.0}
+        for kind, look in enumerate((hollow, MARK)):
             at = {"softness": kind, "layer": layer}
             axes.plot(x.isel(at).values, y.isel(at).values, ls="", color=color, marker=marker, ms=6, zorder=3, **look)
     low = float(y.min())

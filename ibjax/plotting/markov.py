@@ -21,6 +21,8 @@ from ibjax.plotting.style import (
     style,
 )
 
+SOURCE = "entropy_x", "information_xy"
+"""What X keeps of itself and tells of Y."""
 KEPT_COLOR, TOLD_COLOR = "#0072B2", "#D55E00"
 
 
@@ -42,8 +44,7 @@ def markov_figure(plane: xr.Dataset, *, estimator: int | str = 0) -> Figure:
     names = ["X", *map(str, kept["layer_name"].values)]
     figure = new_figure(11.0, 8.4)
     information, probes, against, chain = figure.subplots(2, 2).ravel()
-    entropy, known = (float(plane.attrs[name]) * BITS_PER_NAT for name in ("entropy_x", "information_xy"))
-    _information(information, path, (entropy, known))
+    _information(information, path, *(float(plane.attrs[name]) * BITS_PER_NAT for name in SOURCE))
 
     norm, error = epoch_norm(last), kept["probe_error"].mean("replica")
     for place, epoch in enumerate(kept["probe_epoch"].values):
@@ -67,7 +68,7 @@ def markov_figure(plane: xr.Dataset, *, estimator: int | str = 0) -> Figure:
     for layer in range(kept.sizes["layer"]):
         color, marker = layer_look(layer)
         x = complexity.isel(layer=layer).values * BITS_PER_NAT
-        look = {"ls": "", "color": color, "marker": marker, "ms": 6, "mec": "white", "mew": 0.4}
+        look: dict[str, Any] = {"ls": "", "color": color, "marker": marker, "ms": 6, "mec": "white", "mew": 0.4}
         against.plot(x, end.isel(stage=layer + 1).values, alpha=0.85, **look)
         handles.append(Line2D([], [], label=names[layer + 1], **look))
         gaps = kept["chain_gap"].isel(layer=layer).dropna("replica").values * BITS_PER_NAT
@@ -87,15 +88,15 @@ def markov_figure(plane: xr.Dataset, *, estimator: int | str = 0) -> Figure:
     return figure
 
 
-def _information(axes: Axes, path: xr.Dataset, source: tuple[float, float]) -> None:
+def _information(axes: Axes, path: xr.Dataset, entropy: float, ceiling: float) -> None:
     """I(X;T) on the left scale and I(T;Y) on the right one, from those of X on; first snapshot dashed."""
     other = axes.twinx()
     other.spines["right"].set_visible(True)
     looks: tuple[tuple[int, dict[str, Any]], ...] = ((0, {"ls": "--", "alpha": 0.6}), (-1, {"ls": "-"}))
     for snapshot, look in looks:
         now = path.isel(snapshot=snapshot)
-        axes.plot([source[0], *now["complexity"].values], color=KEPT_COLOR, marker="o", ms=5, **look)
-        other.plot([source[1], *now["relevance"].values], color=TOLD_COLOR, marker="s", ms=5, **look)
+        axes.plot([entropy, *now["complexity"].values], color=KEPT_COLOR, marker="o", ms=5, **look)
+        other.plot([ceiling, *now["relevance"].values], color=TOLD_COLOR, marker="s", ms=5, **look)
     for side, name, color in ((axes, "I(X;T) (bits)", KEPT_COLOR), (other, "I(T;Y) (bits)", TOLD_COLOR)):
         side.set_ylim(0, None)
         side.set_ylabel(name, color=color)

@@ -14,7 +14,7 @@ from ibjax.datasets import szt
 from ibjax.errors import InputError
 from ibjax.experiments import SZTBound, judge, run
 from ibjax.experiments.experiment import runs_of
-from ibjax.experiments.szt_bound import EXPERIMENT, PRESETS, bifurcations, by_chance, of_layers
+from ibjax.experiments.szt_bound import EXPERIMENT, PRESETS, bifurcations, by_chance, of_layers, study
 from ibjax.sweep.grid import Axis, Group
 from ibjax.sweep.joined import join
 
@@ -185,4 +185,4 @@ def test_settings_that_make_no_sense(changes, message):
 def test_the_presets():
     assert next(iter(PRESETS)) == "paper"
     assert (PRESETS["paper"].replicas, PRESETS["paper"].epochs, PRESETS["paper"].gammas) == (50, 10_000, (0.3, 8.0))
-    assert EXPERIMENT.study(dataclasses.replace(TINY, gamma=8.0)).keeps_parameters
+    assert study(dataclasses.replace(TINY, gamma=8.0)).keeps_parameters

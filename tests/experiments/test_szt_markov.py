@@ -24,11 +24,11 @@ def planted(replicas=12, *, first=0.4 + 0.01 * STAGES, last=0.15 - 0.02 * STAGES
     error = np.linspace(first, last, 3) + 0.001 * rng.standard_normal((replicas, 3, 7))
     chain = gap * np.log(2) * (1 + 0.1 * rng.random((replicas, 6)))
     chain[replicas // 2 :] = np.nan
-    return plane.assign(
+    chained = {f"chain_{name}": (("replica", "layer"), chain) for name in ("complexity", "gap", "lagrangian_gap")}
+    return plane.assign(chained).assign(
         probe_error=(("replica", "probe", "stage"), error),
         probe_epoch=(("probe",), plane["epoch"].values[[0, 5, -1]]),
         least_error=((), 0.001),
-        **{f"chain_{name}": (("replica", "layer"), chain) for name in ("complexity", "gap", "lagrangian_gap")},
     )
 
 
