@@ -20,7 +20,17 @@ from ibjax.experiments.bounds import finite_sample_bound, gap_bound, least_error
 from ibjax.experiments.experiment import Experiment, Grid, preliminary, runs_of
 from ibjax.experiments.paths import curves_of, mean_over_replicas, per_replica
 from ibjax.information import entropy, mutual_information
-from ibjax.plane import Claim, binned_encoder, depth_trend, greater_than, less_than, rank_correlation, share, surviving
+from ibjax.plane import (
+    Claim,
+    Estimate,
+    binned_encoder,
+    depth_trend,
+    greater_than,
+    less_than,
+    rank_correlation,
+    share,
+    surviving,
+)
 from ibjax.plane.summary import BITS_PER_NAT
 from ibjax.sweep import Study, stored_layers
 
@@ -30,10 +40,13 @@ HARD, SOFT = 0, 1
 """Places of the two encoders along their dimension, whose coordinate is the softness."""
 POINTS, MOST_TRANSITIONS = 257, 32
 """Points of the stored curve, and room for its transitions."""
-LAST, CLOSE = 64.0, 1e-3
-"""Beta up to which transitions are looked for, and the relative width of the interval that each is found in."""
+LAST, CLOSE, UNDONE = 64.0, 1e-3, 1e-2
+"""Beta up to which transitions are looked for, the relative width of the interval that each is found in, and the
+relative distance within which two changes that cancel are rounding."""
 NEAR, BELOW, FALLS = 0.5, 0.05, -0.5
 """Margins: bits of the Lagrangian gap, bits of I(T;Y), a rank correlation."""
+FEWEST = 10
+"""Replicas that an interval of a correlation over replicas needs."""
 HOLDS, HALF, HALF_OF_CHANCE = 0.9, 0.5, 0.25
 """Share of replicas that a bound must hold in, and what makes it worth knowing: parts of an error, an error."""
 BETAS = {
@@ -101,6 +114,7 @@ def grid(config: SZTBound) -> Grid:
 def bifurcations(known: InformationCurve) -> tuple[InformationCurve, Float[np.ndarray, " transitions"]]:
     """Where the number of clusters changes up to beta 64, to a thousandth, and the curve with the betas that it took.
 
+    A change that is undone within a hundredth is none: next to a transition two clusters may be one by rounding.
     `ibjax.bottleneck.transitions` finds them to seven digits and knows their kinds, by programs that take half a minute
     to compile.
     """
@@ -109,8 +123,16 @@ def bifurcations(known: InformationCurve) -> tuple[InformationCurve, Float[np.nd
         changes = (np.diff(known.clusters) != 0) & (high <= LAST)
         wide = changes & (high > (1 + CLOSE) * low)
         if not wide.any():
-            return known, np.sqrt(low * high)[changes]
+            break
         known = known.refined(np.sqrt(low * high)[wide])
+    found: list[tuple[float, int]] = []
+    for at in np.flatnonzero(changes):
+        beta, before, after = float(np.sqrt(low[at] * high[at])), int(known.clusters[at]), int(known.clusters[at + 1])
+        if found and found[-1][1] == after and beta < (1 + UNDONE) * found[-1][0]:
+            found.pop()
+        else:
+            found.append((beta, before))
+    return known, np.array([beta for beta, _ in found])
 
 
 class _Task:
@@ -210,7 +232,7 @@ def by_chance(betas: Float[np.ndarray, "replicas layers"], places: Float[np.ndar
 
     Example:
         >>> by_chance(np.array([[1.0, 2.0, 4.0, 9.0]]), np.array([1.0, 4.0])).round(2)
-        array([[0., 1., 0., nan]])
+        array([[ 0.,  1.,  0., nan]])
     """
     known = np.log(places[np.isfinite(places)])
     found = np.full(betas.shape, np.nan)
@@ -250,8 +272,8 @@ def claims(found: xr.Dataset) -> list[Claim]:
         what chance errs.
       - finite sample: |I(T;Y) - I(T;Y) of the training sample| <= `finite_sample_bound`. It informs if it is below
         H(Y), which no difference exceeds.
-    * *error follows I(T;Y)*: over replicas, rank correlation of that error with I(T;Y) is below 0, and that of the
-      generalisation gap with I(X;T) above 0.
+    * *error follows I(T;Y)*: over ten replicas or more, rank correlation of that error with I(T;Y) is below 0, and that
+      of the generalisation gap with I(X;T) above 0.
     """
     early = preliminary(found, PRESETS["paper"])
     return [claim for settings, run in runs_of(found) for claim in _judged(run, float(settings["gamma"]), early)]
@@ -303,16 +325,22 @@ def _judged(run: xr.Dataset, gamma: float, early: bool) -> Iterator[Claim]:
         "error-follows",
         "networks whose last hidden layer tells more of Y err less",
         "rank correlation of the held-out error with I(T;Y)",
-        rank_correlation(learnt["error"], learnt["relevance"]),
+        _correlation(learnt["error"], learnt["relevance"]),
         less_than(0),
     )
     yield claim(
         "gap-follows",
         "networks whose last hidden layer keeps less of X generalise better",
         "rank correlation of the generalisation gap with I(X;T)",
-        rank_correlation(learnt["gap"], learnt["complexity"]),
+        _correlation(learnt["gap"], learnt["complexity"]),
         greater_than(0),
     )
+
+
+def _correlation(x: np.ndarray, y: np.ndarray) -> Estimate:
+    """Rank correlation over replicas, without an interval where they are too few for one."""
+    found = rank_correlation(x, y)
+    return found if np.isfinite(x + y).sum() >= FEWEST else Estimate(found.value, np.nan, np.nan)
 
 
 def _bounds(learnt: dict[str, np.ndarray]) -> Iterator[tuple]:
