@@ -2,7 +2,6 @@
 
 import enum
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -18,17 +17,14 @@ from ibjax.bottleneck.insertion import (
     insertion,
     polish,
 )
-from ibjax.bottleneck.many_labels import Solved, solve_many_labels
+from ibjax.bottleneck.many_labels import solve_many_labels
 from ibjax.bottleneck.table import Table
-from ibjax.bottleneck.together import solve_together
 from ibjax.information import entropy
 
 METHODS = ("auto", "blahut-arimoto")
 """Names that `solve` takes."""
 FEW_LABELS = 2
 """With more, `solve_many_labels` is faster: Newton's method has clusters times labels unknowns."""
-SMALL, SMALL_LABELS = 128, 8
-"""Inputs and labels up to which many problems are solved by `solve_together`."""
 SIZES = (16, 64, 256, 1024)
 """Numbers of inputs that programs are compiled for: smaller tables are padded with inputs without mass."""
 SLOTS = 16
@@ -151,9 +147,7 @@ def solve_tables(
     """Solve lanes of many tables, stacked and padded with inputs without mass, see `solve_many_labels`."""
     if method == "auto" and tables.p_y_given_x.shape[2] > FEW_LABELS:
         with jax.enable_x64(True):
-            small = tables.p_x.shape[1] <= SMALL and tables.p_y_given_x.shape[2] <= SMALL_LABELS
-            solver = solve_together if small else solve_many_labels
-            return _many_labels(tables, problem, beta, tolerance, max_iterations, solver)
+            return _many_labels(tables, problem, beta, tolerance, max_iterations)
     pieces = []
     for i, (p_x, p) in enumerate(zip(*tables, strict=True)):
         mass = p_x > 0
@@ -337,15 +331,8 @@ def _finish(beta: np.ndarray, state: _State, kind: GapKind, tolerance: float) ->
     )
 
 
-def _many_labels(
-    tables: Table,
-    problem: np.ndarray,
-    beta: np.ndarray,
-    tolerance: float,
-    max_iterations: int,
-    solver: Callable[..., Solved] = solve_many_labels,
-) -> Lanes:
-    found = solver(tables, problem, beta, tolerance, max_iterations)
+def _many_labels(tables: Table, problem: np.ndarray, beta: np.ndarray, tolerance: float, max_iterations: int) -> Lanes:
+    found = solve_many_labels(tables, problem, beta, tolerance, max_iterations)
     slots = max(len(c.log_weights) for c in found.clusters)
     weights = np.zeros((len(beta), slots))
     log_s = np.zeros((len(beta), slots, tables.p_y_given_x.shape[2]))

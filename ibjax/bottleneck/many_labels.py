@@ -73,12 +73,7 @@ class Solved(NamedTuple):
 
 
 def solve_many_labels(
-    tables: Table,
-    problem: np.ndarray,
-    beta: np.ndarray,
-    tolerance: float,
-    max_iterations: int,
-    start: list[Clusters] | None = None,
+    tables: Table, problem: np.ndarray, beta: np.ndarray, tolerance: float, max_iterations: int
 ) -> Solved:
     """Solve reduced tables at many betas, in double precision.
 
@@ -94,23 +89,19 @@ def solve_many_labels(
         beta: shape (lanes,).
         tolerance: of the gap, nats.
         max_iterations: evaluations of the map; the last round may exceed it.
-        start: clusters to start with in place of those above.
     """
     lanes, inputs = len(beta), tables.p_x.shape[1]
     state = _State(
-        list(_start(tables, problem, beta) if start is None else start),
-        np.zeros((lanes, inputs)),
-        np.full(lanes, np.inf),
-        np.zeros(lanes, np.int64),
+        _start(tables, problem, beta), np.zeros((lanes, inputs)), np.full(lanes, np.inf), np.zeros(lanes, np.int64)
     )
     clusters, gap = state.clusters, np.full(lanes, np.inf)
     p_x, p = (jnp.asarray(a) for a in tables)
     work = _Work(p_x, p, problem, beta, max_iterations)
-    many = np.flatnonzero([len(c.log_weights) > 1 and start is None for c in clusters])
+    many = np.flatnonzero([len(c.log_weights) > 1 for c in clusters])
     first = work._replace(max_iterations=min(FIRST, max_iterations))
     _improve(first, state, many, max(LOOSE, tolerance / 2), False)
     for i in many:
-        clusters[i] = simplified(clusters[i], MET)
+        clusters[i] = _simplified(clusters[i], MET)
     open_, target = np.arange(lanes), tolerance / 2
     for _ in range(ROUNDS):
         _improve(work, state, open_, target)
@@ -119,11 +110,11 @@ def solve_many_labels(
         left = ~(found.gap <= tolerance) & (state.iterations[open_] < max_iterations)
         split = left & (found.gain > NOISE)
         for k in np.flatnonzero(split):
-            clusters[open_[k]] = halved(clusters[open_[k]], int(found.least[k]), found.halves[k])
+            clusters[open_[k]] = _halved(clusters[open_[k]], int(found.least[k]), found.halves[k])
         # One at a time: next to the halves of a split c is above 1 only until they have settled, and clusters that have
         # not settled hide what is missing.
         for k in np.flatnonzero(left & ~split & (found.gap > 2 * state.residual[open_])):
-            clusters[open_[k]] = joined(clusters[open_[k]], found.weights[k], found.points[k])
+            clusters[open_[k]] = _joined(clusters[open_[k]], found.weights[k], found.points[k])
         open_, target = open_[left], max(target / 2, tolerance / 16)
         if not len(open_):
             break
@@ -141,11 +132,11 @@ class _Work(NamedTuple):
 
 
 def _start(tables: Table, problem: np.ndarray, beta: np.ndarray) -> list[Clusters]:
-    one, every, threshold = zip(*(starts(Table(*table)) for table in zip(*tables, strict=True)), strict=True)
+    one, every, threshold = zip(*(_starts(Table(*table)) for table in zip(*tables, strict=True)), strict=True)
     return [one[i] if b < threshold[i] else every[i] for i, b in zip(problem, beta, strict=True)]
 
 
-def starts(table: Table) -> tuple[Clusters, Clusters, float]:
+def _starts(table: Table) -> tuple[Clusters, Clusters, float]:
     """One cluster, one at every input besides, and a beta above which the first is not optimal."""
     mass = table.p_x > 0
     p_x, p = table.p_x[mass], table.p_y_given_x[mass]
@@ -309,18 +300,18 @@ def _heaviest(clusters: Clusters) -> np.ndarray:
 def _inspect_chunk(tables, problem, beta, log_z, weights, decoder):
     def lane(problem, beta, log_z, weights, decoder):
         p_x, p = (a[problem] for a in tables)
-        gain, least, places = split(p_x, p, beta, log_z, weights, decoder)
+        gain, least, places = _split(p_x, p, beta, log_z, weights, decoder)
         value, points = search(p_x, p, beta, log_z, jnp.concatenate([decoder, places.reshape(-1, p.shape[1])]))
         ratio = jnp.exp(log_likelihood(beta, p, points) - log_z[:, None])
-        absent, indices = missing(p_x, ratio)
+        missing, indices = _missing(p_x, ratio)
         best = jnp.argmax(gain)
         halves = jnp.maximum(jnp.log(places[:, best]), LOG_FLOOR)
-        return value[0], absent, points[indices], gain[best], least, halves
+        return value[0], missing, points[indices], gain[best], least, halves
 
     return _map(lane, problem, beta, log_z, weights, decoder)
 
 
-def split(p_x, p, beta, log_z, weights, decoder):
+def _split(p_x, p, beta, log_z, weights, decoder):
     """Places on both sides of the least stable cluster, along the direction in which c curves upwards there.
 
     Next to a transition the ascents are slow, and those from the inputs do not get near the halves of a cluster that
@@ -359,7 +350,7 @@ def split(p_x, p, beta, log_z, weights, decoder):
     return jnp.where(value[least] > 1, gain, 0.0), least, places
 
 
-def missing(p_x, ratio):
+def _missing(p_x, ratio):
     """Weights of the candidate with the largest c, of the next given the first, and so on, by Newton steps.
 
     Args:
@@ -380,7 +371,7 @@ def missing(p_x, ratio):
     return weights * jnp.concatenate([later[1:], jnp.ones(1)]), indices
 
 
-def halved(clusters: Clusters, least: int, halves: np.ndarray) -> Clusters:
+def _halved(clusters: Clusters, least: int, halves: np.ndarray) -> Clusters:
     """Clusters with two halves in the place of one."""
     log_weights, log_decoder = clusters.log_weights.copy(), clusters.log_decoder.copy()
     log_weights[least] -= np.log(2)
@@ -388,17 +379,17 @@ def halved(clusters: Clusters, least: int, halves: np.ndarray) -> Clusters:
     return Clusters(np.append(log_weights, log_weights[least]), np.concatenate([log_decoder, halves[1:]]))
 
 
-def joined(clusters: Clusters, weights: np.ndarray, points: np.ndarray) -> Clusters:
+def _joined(clusters: Clusters, weights: np.ndarray, points: np.ndarray) -> Clusters:
     """Clusters with those that are missed; what has faded makes room."""
     new = weights > 0
-    clusters = simplified(clusters, 0.0)
+    clusters = _simplified(clusters, 0.0)
     with np.errstate(divide="ignore"):
         kept = clusters.log_weights + np.log1p(-min(weights.sum(), 1 - 1e-12))
         log_weights = np.concatenate([kept, np.log(weights[new])])
     return Clusters(log_weights, np.concatenate([clusters.log_decoder, points[new]]))
 
 
-def simplified(clusters: Clusters, distance: float) -> Clusters:
+def _simplified(clusters: Clusters, distance: float) -> Clusters:
     """Clusters without those that are light, and with one in the place of those nearer than a distance."""
     w, log_s = np.exp(clusters.log_weights), clusters.log_decoder
     heavy = w >= LIGHT
@@ -423,7 +414,7 @@ def simplified(clusters: Clusters, distance: float) -> Clusters:
 
 def _tidy(work: _Work, state: _State, gap: np.ndarray, tolerance: float) -> Solved:
     """Solutions with fewer clusters, where they are as good."""
-    fewer = [simplified(c, MET) for c in state.clusters]
+    fewer = [_simplified(c, MET) for c in state.clusters]
     solved = Solved(state.clusters, state.log_z, gap, state.iterations)
     changed = np.flatnonzero(
         [len(a.log_weights) < len(b.log_weights) for a, b in zip(fewer, state.clusters, strict=True)]

@@ -66,9 +66,8 @@ def solve_many(
     Every problem is reduced by itself, so that none has the same inputs as another; hence arrays of numbers, and not
     an `InformationCurve`, which holds one table, one entropy and one hull.
 
-    With three labels or more and ``"auto"`` the lanes of all problems run together, problems padded to the largest. Up
-    to eight labels and 128 distinct inputs all are solved at one beta after the other, from the largest down, each from
-    its own clusters at the beta above. Two labels, and ``"blahut-arimoto"``, are solved problem after problem.
+    With three labels or more and ``"auto"`` the lanes of all problems run together, problems padded to the largest. Two
+    labels, and ``"blahut-arimoto"``, are solved problem after problem.
 
     Args:
         joints: tables of p(x,y), shape (..., n, |Y|), or a pair of p(x), shape (..., n), and p(y|x), shape
