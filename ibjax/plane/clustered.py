@@ -46,9 +46,9 @@ def clustered_rank_correlation(
         >>> cluster = np.repeat(np.arange(20), 5)
         >>> own = np.tile(np.arange(5.0), 20)
         >>> x, y = 10.0 * cluster + own, 10.0 * cluster - own
-        >>> round(clustered_rank_correlation(x, y, cluster).value, 2)
-        0.99
-        >>> round(clustered_rank_correlation(x, y, cluster, within=True).value, 2)
+        >>> round(float(clustered_rank_correlation(x, y, cluster).value), 1)
+        1.0
+        >>> round(float(clustered_rank_correlation(x, y, cluster, within=True).value), 2)
         -1.0
 
     References:

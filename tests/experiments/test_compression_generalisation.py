@@ -147,6 +147,7 @@ def test_interventions_change_what_they_say():
     assert (made["label noise"].data.train.y != plain.data.train.y).any()
 
 
+@pytest.mark.slow
 def test_a_group_is_trained_and_judged(tmp_path):
     config = CompressionGeneralisation(
         replicas=2, epochs=2, batch_size=512, chunk_size=2, activations=("tanh",), shapes=((12, 3, 2),),

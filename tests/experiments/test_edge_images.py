@@ -225,6 +225,7 @@ def test_more_measured_than_there_are_is_refused():
 TINY = {"replicas": 2, "iterations": 6, "measured": 40, "gammas": (1.0,), "members": 2, "chunk_size": 2}
 
 
+@pytest.mark.slow
 def test_a_tiny_run(monkeypatch):
     # By bins, which compile in no time; EDGE itself runs in the slow test.
     bins = (ByLayer((Binning(bins=8),)), Binning(bins=8), Binning(bins=30))

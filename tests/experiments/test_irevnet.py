@@ -112,6 +112,7 @@ def test_the_probe_is_ridge_regression():
     assert probe(codes @ codes.T, y, seen) == pytest.approx((guess == y[seen:]).mean())
 
 
+@pytest.mark.slow
 def test_a_small_run(monkeypatch, tmp_path):
     monkeypatch.setitem(readers.IMAGES, "mnist", tiny_images())
     found = run(SMALL, tmp_path, progress=False).load()

@@ -80,6 +80,7 @@ def test_the_figure_draws():
     assert drawn.axes[0].get_ylabel() == "I(X;T) (bits)"
 
 
+@pytest.mark.slow
 def test_networks_are_trained_with_their_noise():
     config = NoisyNetworks(
         replicas=2, epochs=2, batch_size=512, widths=(12, 3, 2), noises=(0.01, 1.0), inputs=16, samples=2, snapshots=3

@@ -96,6 +96,7 @@ def test_the_figure_draws():
     assert headings == 2 * ["4 bits, exact", "32 bits, exact", *(f"32 bits, {n} bins" for n in (30, 100, 256))]
 
 
+@pytest.mark.slow
 def test_a_run_is_exact(tmp_path):
     config = QuantisedNetworks(
         replicas=2, epochs=1, widths=(12, 3, 2), chunk_size=2, measure=("binning:rule=bits",),

@@ -97,6 +97,7 @@ def test_the_presets_are_the_study_s():
     assert (presets["paper"].batches[0], presets["paper"].batches[-1]) == (16, None)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_a_small_run_is_judged_and_drawn(tmp_path):
     config = dataclasses.replace(CONFIG, replicas=2, epochs=2, batches=(None,), widths=(12, 3, 2), chunk_size=2)

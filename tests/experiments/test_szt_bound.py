@@ -129,6 +129,7 @@ def tiny(tmp_path_factory):
     return folder, run(TINY, folder, progress=False).load()
 
 
+@pytest.mark.slow
 def test_a_tiny_run(tiny):
     folder, found = tiny
     assert found.sizes["gamma"] == 1

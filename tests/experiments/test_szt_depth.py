@@ -121,6 +121,7 @@ def test_the_presets_are_the_study_s():
     assert [group.widths for group in groups(presets["paper"])] == [(12, *HIDDEN[depth], 2) for depth in range(1, 7)]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_a_small_run_is_judged_and_drawn(tmp_path):
     config = dataclasses.replace(CONFIG, replicas=2, epochs=2, batch_size=1024, depths=(1,), chunk_size=2)

@@ -102,6 +102,7 @@ def test_inverse_in_training_would_be_another_function():
     assert float(abs(net.inverse(moved, code) - x).max()) > 1e-3
 
 
+@pytest.mark.slow
 def test_trained_weights_invert():
     y = np.arange(24) % 3
     x = RNG.normal(size=(24, 5, 7, 3)) * 0.3

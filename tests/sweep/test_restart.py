@@ -138,6 +138,7 @@ def test_results_do_not_depend_on_devices_or_the_folder(devices, study, again, m
     assert_same(run(study(restarts=RESTARTS), progress=False), again[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.5, 0.7, 0.9])
 def test_a_run_killed_meanwhile_goes_on_bitwise(share, study, again, tmp_path):
     plane, _, syncs = again
