@@ -57,14 +57,17 @@ where it lies outside, *inconclusive* where it does neither. Made by `benchmarks
 
 
 def command(name: str, folder: Path) -> str:
-    """The command that makes the results in a folder: what differs from the first preset."""
+    """The command that makes the results in a folder: the nearest preset and what differs from it."""
     stored, experiment = config_in(folder), EXPERIMENTS[name]
     # What an experiment sweeps over differs from run to run, and the chunk size has a default of its own.
     left_out = {*experiment.grid(experiment.default), "chunk_size"}
-    words = [f"ibjax run {name}"]
-    for field, value in plain(experiment.default).items():
-        if field in left_out or stored.get(field, value) == value:
-            continue
+    changes = {
+        preset: [f for f, v in plain(config).items() if f not in left_out and stored.get(f, v) != v]
+        for preset, config in experiment.presets.items()
+    }
+    nearest = min(changes, key=lambda preset: len(changes[preset]))
+    words = [f"ibjax run {name} --preset {nearest}"]
+    for field in changes[nearest]:
         text = stored[field]
         words.append(f"--{field.replace('_', '-')} {' '.join(map(str, text)) if isinstance(text, list) else text}")
     return " ".join(words)
