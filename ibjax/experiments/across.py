@@ -15,8 +15,6 @@ TREND = 0.5
 """Rank correlation beyond which results rise, or fall, with a setting: most pairs are in order."""
 LAYERS = {"hidden": (-2, "the last hidden layer"), "output": (-1, "the output layer")}
 """Layers that are judged where a study does not name one: position, and name."""
-LAST = 5
-"""Snapshots that the end of a path is the mean of."""
 
 
 class Point(NamedTuple):
@@ -59,11 +57,6 @@ def side_by_side(points: list[Point], values: list[np.ndarray]) -> Float[np.ndar
     for row, point, own in zip(table, points, values, strict=True):
         row[point.replicas] = own
     return table
-
-
-def end_of(path: Float[np.ndarray, "*batch snapshots"]) -> Float[np.ndarray, "*batch"]:
-    """Mean of the last snapshots of a path."""
-    return path[..., -LAST:].mean(axis=-1)
 
 
 def is_early(found: xr.Dataset, paper: Any, groups: int) -> bool:

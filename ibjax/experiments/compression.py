@@ -8,13 +8,12 @@ import xarray as xr
 from jaxtyping import Bool, Float, Num
 
 from ibjax.experiments.experiment import runs_of
-from ibjax.experiments.paths import paths_of
+from ibjax.experiments.paths import LAST, end_of, paths_of
 from ibjax.plane import PhaseStatus, phases
+from ibjax.plane.resampling import spearman
 
 FITTED = "binning:bins=30,range=run"
 """30 bins over all that a layer shows in its run, whatever its activation."""
-WINDOW = 5
-"""Snapshots that the end of a path is the mean of."""
 
 
 class Falls(NamedTuple):
@@ -45,8 +44,8 @@ def falls_of(run: xr.Dataset, estimator: int | str = 0) -> Falls:
     """
     paths = paths_of(run, estimator)
     complexity, relevance = paths.complexity[:, :-1], paths.relevance[:, :-1]
-    found = phases(paths.epochs, complexity, relevance, window=WINDOW)
-    last = complexity[..., -WINDOW:].mean(axis=-1)
+    found = phases(paths.epochs, complexity, relevance, window=LAST)
+    last = end_of(complexity)
     resolved = found.compresses & (found.peak_status == PhaseStatus.FOUND)
     return Falls(
         epochs=paths.epochs,
@@ -82,8 +81,6 @@ def rank_trend(
         >>> rank_trend(np.array([9, 1, 2, 3]), np.array([0, 8, 6, 1]), np.array([False, True, True, True]))
         -1.0
     """
-    from scipy.stats import rankdata
-
     if where.sum() < 3 or np.ptp(x[where]) == 0 or np.ptp(y[where]) == 0:
         return float("nan")
-    return float(np.corrcoef(rankdata(x[where]), rankdata(y[where]))[0, 1])
+    return float(spearman(x[where], y[where]))

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ibjax.errors import InputError, choose
 from ibjax.experiments import szt
 from ibjax.experiments.experiment import Experiment, Grid, preliminary, runs_of
-from ibjax.experiments.paths import curves_of, paths_of, per_replica
+from ibjax.experiments.paths import curves_of, end_of, paths_of, per_replica
 from ibjax.plane import (
     Claim,
     Estimate,
@@ -29,8 +29,8 @@ from ibjax.sweep import Study
 INTERVENTIONS = ("none", "full batch", "weight decay", "label noise")
 EARLY = "early stopping"
 """No training of its own: the networks without intervention, at their lowest test loss."""
-LAST, LAYERS, WINDOW = 5, 2, 15
-"""Snapshots that the end is the mean of; last hidden layers whose compression counts; snapshots of a slope."""
+LAYERS, WINDOW = 2, 15
+"""Last hidden layers whose compression counts; snapshots of a slope."""
 GOES, BITS, GAP = 0.1, 0.25, 0.01
 """Margins: a rank correlation, bits of compression, a share of samples."""
 
@@ -171,26 +171,27 @@ def networks(found: xr.Dataset, estimator: str) -> Networks:
         mean, std = curves_of(run, "gradient_mean"), curves_of(run, "gradient_std")
         updates = float(run.attrs["updates_per_epoch"])
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.log10(mean / np.where(std > 0, std, np.nan))[..., -LAST:].mean(axis=-1)
+            ratio = end_of(np.log10(mean / np.where(std > 0, std, np.nan)))
             steps = snr_transition(paths.epochs, mean, std, updates_per_epoch=updates, window=WINDOW)
             transition = np.log10(per_replica(np.nanmedian, steps.by_log_epoch.update))
         snr = per_replica(np.nanmean, np.where(np.isfinite(ratio), ratio, np.nan))
         hidden = paths.complexity[:, :-1][:, -LAYERS:]
         drop = phases(paths.epochs, hidden, paths.relevance[:, :-1][:, -LAYERS:]).drop.clip(0).mean(axis=-1)
-        count = len(gap)
-
-        def part(intervention: str, *values: np.ndarray) -> tuple[np.ndarray, ...]:
-            same = (number, config["activation"], config["fraction"], intervention)  # noqa: B023
-            return (*(np.full(count, v) for v in same), kept["replica"].values, *values)  # noqa: B023
-
-        parts.append(part(config["intervention"], drop, gap[:, -LAST:].mean(axis=-1), snr, transition))
+        same = (number, config["activation"], config["fraction"])
+        replicas = kept["replica"].values
+        parts.append(_part((*same, config["intervention"]), replicas, drop, end_of(gap), snr, transition))
         if config["intervention"] == "none":
             best = curves_of(run, "test_loss").argmin(axis=-1)
             fallen = np.maximum.accumulate(hidden, axis=-1) - hidden
-            rows = np.arange(count)
+            rows, unknown = np.arange(len(gap)), np.full(len(gap), np.nan)
             early = fallen[rows, :, best].mean(axis=-1)
-            parts.append(part(EARLY, early, gap[rows, best], np.full(count, np.nan), np.full(count, np.nan)))
+            parts.append(_part((*same, EARLY), replicas, early, gap[rows, best], unknown, unknown))
     return Networks(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+
+def _part(same: tuple, replicas: np.ndarray, *values: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Columns of `Networks`: what all networks of a run have in common, their ids, and their own values."""
+    return (*(np.full(len(replicas), value) for value in same), replicas, *values)
 
 
 def effects(nets: Networks) -> dict[str, tuple[Estimate, Estimate]]:

@@ -32,8 +32,8 @@ def run(
         config: one of its presets, or its class with other settings.
         out: folder for the results; None keeps them in memory.
         resume: go on with what is in ``out``; starts afresh where there is nothing.
-        restarts: so many times a network that is stuck at chance is trained again, see `ibjax.sweep.Study`; nothing
-            to an experiment that computes.
+        restarts: so many times a network that is stuck at chance is trained again, see `ibjax.sweep.Study`; not of an
+            experiment that computes.
         progress: show progress bars.
 
     Returns:
@@ -52,6 +52,8 @@ def run(
     name = experiment_of(config)
     experiment = EXPERIMENTS[name]
     if (compute := experiment.compute) is not None:
+        if restarts:
+            raise InputError(f"{name} has no networks of the engine to train again: leave restarts out")
         if out is None:
             return compute(config, progress)
         identity = {"experiment": name, **dataclasses.asdict(config)}

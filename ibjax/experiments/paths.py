@@ -11,6 +11,9 @@ from jaxtyping import Float, Num
 from ibjax.plane import Estimate, bootstrap_interval, surviving
 from ibjax.plane.summary import BITS_PER_NAT, measured_bits
 
+LAST = 5
+"""Snapshots that the end of a path is the mean of."""
+
 
 class Paths(NamedTuple):
     """What one estimator measured of the replicas that survived, in bits.
@@ -57,6 +60,11 @@ def curves_of(run: xr.Dataset, name: str) -> np.ndarray:
     values = surviving(run)[name]
     between = [str(dim) for dim in values.dims if dim not in ("replica", "snapshot")]
     return values.transpose("replica", *between, "snapshot").values.astype(np.float64)
+
+
+def end_of(path: Float[np.ndarray, "*batch snapshots"]) -> Float[np.ndarray, "*batch"]:
+    """Mean of the last `LAST` snapshots of a path."""
+    return path[..., -LAST:].mean(axis=-1)
 
 
 def per_replica(statistic: Callable[..., Any], values: Num[np.ndarray, "replicas *rest"]) -> np.ndarray:

@@ -13,9 +13,9 @@ from ibjax.datasets import THETA, split, szt
 from ibjax.errors import InputError, choose
 from ibjax.estimators import parse_layer
 from ibjax.experiments.experiment import Experiment, preliminary
-from ibjax.experiments.paths import Paths, mean_over_replicas, paths_of, per_replica
+from ibjax.experiments.paths import Paths, end_of, mean_over_replicas, paths_of, per_replica
 from ibjax.networks import ACTIVATIONS, INITIALIZERS, MLP
-from ibjax.plane import Claim, greater_than, less_than, phases
+from ibjax.plane import Claim, Estimate, Rule, greater_than, less_than, phases, share
 from ibjax.sweep import Study, data_key
 from ibjax.training import TrainConfig, TrainingData
 
@@ -161,8 +161,6 @@ def study(config: SZT) -> Study:
 
 SIMILAR, ROOM, RISE, KEPT, FAST, ROUNDING = 0.1, 0.5, 0.05, -0.02, 0.1, 0.01
 """Margins of the claims: a tenth of the plane; bits below H(X), of a rise, of I(T;Y); a tenth of the epochs; bits."""
-LAST = 5
-"""Snapshots that the end of a path is the mean of."""
 
 
 def claims(found: xr.Dataset) -> list[Claim]:
@@ -195,16 +193,18 @@ def plane_claims(run: xr.Dataset, estimator: int | str, *, early: bool) -> list[
     paths = paths_of(run, estimator)
     searched = phases(paths.epochs, paths.complexity, paths.relevance)
     rise = np.stack([part[..., 1] - part[..., 0] for part in (searched.complexity, searched.relevance)])
-    last = paths.relevance[..., -LAST:].mean(axis=-1)
-    fell = np.where(searched.compresses, last - searched.relevance[..., 1], np.nan)
+    fell = np.where(searched.compresses, end_of(paths.relevance) - searched.relevance[..., 1], np.nan)
     can_rise = searched.complexity[..., 0] < paths.source - ROOM
     peak = np.where(can_rise, np.where(np.isnan(searched.peak), np.inf, searched.peak), np.nan)
     both = np.where(can_rise, (np.nan_to_num(rise) > RISE).all(axis=0), np.nan)
     median_peak = per_replica(np.nanmedian, peak)
+    fast = median_peak[~np.isnan(median_peak)] <= FAST * paths.epochs[-1]
+    convention = estimator if isinstance(estimator, str) else run["estimator"].values[estimator]
     ordered = np.concatenate([_ordered(paths.complexity, paths.source), _ordered(paths.relevance, paths.ceiling)], -1)
 
-    def claim(name: str, statement: str, statistic: str, values: np.ndarray, rule) -> Claim:
-        return Claim(name, statement, statistic, mean_over_replicas(values), rule, early)
+    def claim(name: str, statement: str, statistic: str, values: np.ndarray | Estimate, rule: Rule) -> Claim:
+        estimate = values if isinstance(values, Estimate) else mean_over_replicas(values)
+        return Claim(name, statement, f"{convention}: {statistic}", estimate, rule, early)
 
     return [
         claim(
@@ -225,7 +225,7 @@ def plane_claims(run: xr.Dataset, estimator: int | str, *, early: bool) -> list[
             "fitting-fast",
             "fitting takes a small part of training",
             "share of replicas whose median layer peaks within a tenth of the epochs",
-            np.where(np.isnan(median_peak), np.nan, median_peak <= FAST * paths.epochs[-1]),
+            share(fast),
             greater_than(0.5),
         ),
         claim(

@@ -54,7 +54,7 @@ def claims(found: xr.Dataset) -> list[Claim]:
     """Judge the claims of `ibjax.experiments.szt.plane_claims`, by the same rules, once for every estimator."""
     early = preliminary(found, PRESETS["paper"])
     return [
-        claim._replace(name=f"{claim.name} by {name}", statistic=f"{name}: {claim.statistic}")
+        claim._replace(name=f"{claim.name} by {name}")
         for name in found["estimator"].values.tolist()
         for claim in szt.plane_claims(found, name, early=early)
     ]

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from ibjax.errors import InputError
 from ibjax.experiments import szt
-from ibjax.experiments.across import LAYERS, TREND, Point, end_of, is_early, points_of, side_by_side
+from ibjax.experiments.across import LAYERS, TREND, Point, is_early, points_of, side_by_side
 from ibjax.experiments.experiment import Experiment
-from ibjax.experiments.paths import curves_of, mean_over_replicas, per_replica
+from ibjax.experiments.paths import curves_of, end_of, mean_over_replicas, per_replica
 from ibjax.plane import (
     Claim,
     Estimate,

@@ -70,6 +70,7 @@ def claims(found: xr.Dataset) -> list[Claim]:
     """
     paths, searched, snr, growth = _found(found)
     early = preliminary(found, PRESETS["paper"])
+    measured = str(found["estimator"].values[0])
     loss = curves_of(found, "train_loss")
     peak = per_replica(np.nanmedian, searched.peak)
     at_peak = np.array([np.interp(at, paths.epochs, path) for at, path in zip(peak, loss, strict=True)])
@@ -82,7 +83,7 @@ def claims(found: xr.Dataset) -> list[Claim]:
         Claim(
             "peak-found",
             "I(X;T) rises to a peak and falls",
-            "share of layers with a peak that is resolved",
+            f"{measured}: share of layers with a peak that is resolved",
             mean_over_replicas((searched.peak_status == PhaseStatus.FOUND).mean(axis=-1)),
             greater_than(0.5),
             early,
@@ -102,7 +103,7 @@ def claims(found: xr.Dataset) -> list[Claim]:
             Claim(
                 f"coincide-by-{short}",
                 f"the SNR transition, by {name}, and the peak of I(X;T) coincide",
-                "log2 of transition / peak, median layer",
+                f"{measured}: log2 of transition / peak, median layer",
                 mean_over_replicas(octaves[name]),
                 within(np.log2(FACTOR)),
                 early,
@@ -113,7 +114,7 @@ def claims(found: xr.Dataset) -> list[Claim]:
         Claim(
             "loss-constant",
             "the training loss is nearly constant after the transition",
-            "change of the training loss from the peak of I(X;T) to the end, nats",
+            f"{measured}: change of the training loss from the peak of I(X;T) to the end, nats",
             mean_over_replicas(loss[:, -1] - at_peak),
             within(FLAT),
             early,

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Num
 
 from ibjax.errors import InputError, choose
-from ibjax.plane.resampling import RESAMPLES, Estimate, bootstrap_interval, check_level
+from ibjax.plane.resampling import RESAMPLES, Estimate, bootstrap_interval, check_level, spearman
 
 FITS = ("vertical", "orthogonal")
 """Which distances a line makes small: those in y alone, or those from the line itself."""
@@ -246,14 +246,8 @@ def _line(logs: Float[np.ndarray, "2 points *draws"], fit: str) -> dict[str, Any
 
 
 def _spearman(x: np.ndarray, y: np.ndarray) -> float:
-    """Rank correlation of one replica; NaN for fewer than three points, 0 where y is constant."""
-    from scipy import stats  # takes long to import
-
-    if x.size < 3:
-        return math.nan
-    a, b = (stats.rankdata(values) - (values.size + 1) / 2 for values in (x, y))
-    scale = math.sqrt(float((a**2).sum() * (b**2).sum()))
-    return float(a @ b) / scale if scale > 0 else 0.0
+    """Rank correlation of one replica; NaN for fewer than three points."""
+    return math.nan if x.size < 3 else float(spearman(x, y))
 
 
 def _fitting(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

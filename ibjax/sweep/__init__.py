@@ -6,15 +6,13 @@ from ibjax.sweep.grid import Axis, Grid, Group, expand, parse_values
 from ibjax.sweep.groups import Failure, Sweep, open_results, open_sweep, prepare, run_groups
 from ibjax.sweep.joined import failures_of, groups_of, select
 from ibjax.sweep.merge import merge
-from ibjax.sweep.over_snapshots import over_snapshots
 from ibjax.sweep.programs import share_programs
 from ibjax.sweep.remeasure import remeasure
 from ibjax.sweep.runner import run
 from ibjax.sweep.status import Status, status
 from ibjax.sweep.store import open_run
-from ibjax.sweep.stored import stored_layers
+from ibjax.sweep.stored import over_snapshots, stored_layers, trained_parameters
 from ibjax.sweep.study import Study, data_key
-from ibjax.sweep.trained import trained_parameters
 from ibjax.sweep.verify import Damage, verify
 
 __all__ = [

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
-from jax._src import distributed  # the key-value store has no public name yet
 
 from ibjax.errors import InputError
 
@@ -193,7 +192,7 @@ def _check(coordinator: str | None, processes: int | None, process: int | None) 
 
 def _watch(over: threading.Event) -> None:
     """Give signs of life and look for those of the others, until it is over or one is missed."""
-    client, me, everyone = _client(), _me(), distributed.global_state.num_processes
+    client, me, everyone = _client(), _me(), _state().num_processes
     heard = dict.fromkeys(range(everyone), ("", time.monotonic()))
     for beat in itertools.count():
         try:
@@ -251,18 +250,25 @@ def _await(client: Any, key: str, meanwhile: Callable[[], object] | None) -> str
         meanwhile()
 
 
+def _state() -> Any:
+    """JAX's own record of the processes; the key-value store that it holds has no public name yet."""
+    from jax._src import distributed  # here, so that a JAX without it still runs one process
+
+    return distributed.global_state
+
+
 def _client() -> Any:
-    client = distributed.global_state.client
+    client = _state().client
     if client is None:
         raise InputError("there are several processes, which jax.distributed.initialize() has not brought together")
     return client
 
 
 def _me() -> int:
-    return distributed.global_state.process_id
+    return _state().process_id
 
 
-_KINDS: dict[str, Callable[[str], Exception]] = {
+_KINDS: dict[str, type[Exception]] = {
     "input": InputError,
     "memory": MemoryError,
     "device": jax.errors.JaxRuntimeError,
@@ -272,5 +278,5 @@ _KINDS: dict[str, Callable[[str], Exception]] = {
 
 
 def _kind(error: Exception) -> str:
-    found = [kind for kind, made in _KINDS.items() if isinstance(error, made)]  # type: ignore[arg-type]
+    found = [kind for kind, made in _KINDS.items() if isinstance(error, made)]
     return found[0] if found else "other"

@@ -19,6 +19,7 @@ from ibjax.sweep import processes
 from ibjax.sweep import store as stores
 from ibjax.sweep.lock import hold
 from ibjax.sweep.progress import LINES_EVERY, progress_bar
+from ibjax.sweep.stored import parameters_at
 from ibjax.sweep.study import Study
 
 _MEASURED = [name for name, variable in VARIABLES.items() if "estimator" in variable.dims]
@@ -52,11 +53,7 @@ def remeasure(
 
 
 def _remeasure(study: Study, out: Path, estimators: Sequence[LayerEstimator], progress: bool) -> xr.Dataset:
-    store = stores.reopen(out)
-    if store.attrs["status"] != stores.FINISHED:
-        raise InputError(f"{out} is not finished: run it again with --resume first")
-    if store.params is None:
-        raise InputError(f"{out} has no stored parameters: make it with --keep-parameters")
+    store = stores.reopen_finished(out)
     store.compare(study, but=("measure", "restarts"))
     known = json.loads(store.attrs["estimators"])
     added = [str(e) for e in estimators if str(e) not in known]
@@ -122,12 +119,4 @@ def fill(
 def _stored(study: Study, store: stores.Store, replicas: slice) -> Iterator[Any]:
     """The parameters of some replicas, one snapshot after the other."""
     for row in range(len(study.epochs)):
-        yield stored_parameters(study, store, replicas, row)
-
-
-def stored_parameters(study: Study, store: stores.Store, replicas: slice, row: int) -> Any:
-    """The parameters of some replicas at one snapshot, each leaf with a first axis of replicas."""
-    tree = jax.tree.structure(jax.eval_shape(study.functional.init, jax.random.key(0)))
-    with stores.intact(store.folder):
-        leaves = [(store.params or {})[name][replicas, row] for name in study.param_shapes]
-    return jax.tree.unflatten(tree, leaves)
+        yield parameters_at(study, store, replicas, row)

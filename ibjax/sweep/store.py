@@ -463,6 +463,20 @@ def reopen(folder: Path, mode: Literal["r", "r+"] = "r+") -> Store:
     return store
 
 
+def reopen_finished(folder: Path, mode: Literal["r", "r+"] = "r+") -> Store:
+    """Open a run that is finished and has stored parameters.
+
+    Raises:
+        InputError: as `reopen`; or it is not finished, or was made without stored parameters.
+    """
+    store = reopen(folder, mode)
+    if store.attrs["status"] != FINISHED:
+        raise InputError(f"{folder} is not finished: run it again with --resume first")
+    if store.params is None:
+        raise InputError(f"{folder} has no stored parameters: make it with --keep-parameters")
+    return store
+
+
 def open_run(folder: str | Path) -> xr.Dataset:
     """Open the results of a run, finished or not, as an `xarray.Dataset`.
 

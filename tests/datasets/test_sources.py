@@ -5,6 +5,7 @@ import http.server
 import logging
 import sys
 import threading
+from typing import ClassVar
 
 import pytest
 from image_files import IMAGES_FILE, LABELS_FILE, pretend, sha256, write_mnist
@@ -17,7 +18,7 @@ IMAGES, LABELS = f"{IMAGES_FILE}.gz", f"{LABELS_FILE}.gz"
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    asked: list[str] = []  # noqa: RUF012
+    asked: ClassVar[list[str]] = []
 
     def log_message(self, *_):
         self.asked.append(self.path)

@@ -98,9 +98,10 @@ def test_teachers_are_mapped_and_compiled():
     keys = jax.random.split(KEY, 3)
     mapped = jax.jit(jax.vmap(draw))(keys)
     for i in range(3):
-        one = draw(keys[i])
-        np.testing.assert_allclose(mapped[0][i], one[0], rtol=1e-5)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a[i], b, rtol=1e-5, atol=1e-6), mapped[1], one[1])  # noqa: B023
+        information, samples, _ = draw(keys[i])
+        np.testing.assert_allclose(mapped[0][i], information, rtol=1e-5)
+        for whole, one in zip(mapped[1], samples, strict=True):
+            np.testing.assert_allclose(whole[i], one, rtol=1e-5, atol=1e-6)
     assert mapped[2].relevant == 3
 
 

@@ -133,6 +133,15 @@ def test_what_is_computed_is_kept_and_taken_again(tmp_path):
         run(config, tmp_path / "one", resume=True, progress=False)
 
 
+def test_what_is_computed_has_no_networks_to_train_again():
+    with pytest.raises(InputError, match="leave restarts out"):
+        run(SaxeMinimal(weights=2), restarts=1, progress=False)
+
+
+def test_every_claim_of_a_plane_names_what_measured_it():
+    assert all(claim.statistic.startswith("binning:bins=30,low=-1,high=1: ") for claim in szt.claims(planted()))
+
+
 def test_a_table_is_not_put_over_a_run(folder):
     with pytest.raises(InputError, match="holds a run"):
         run(SaxeMinimal(weights=2), folder, resume=True, progress=False)

@@ -16,7 +16,10 @@ SMALL = {"replicas": 3, "epochs": 6, "hidden": 4, "snapshots": 4, "noise_varianc
 
 def gaussian_information(cov: np.ndarray, first: list[int], second: list[int]) -> float:
     """I(A;B) of a joint normal distribution from its covariance."""
-    log = lambda part: np.linalg.slogdet(cov[np.ix_(part, part)])[1]  # noqa: E731 - a formula
+
+    def log(part: list[int]) -> float:
+        return np.linalg.slogdet(cov[np.ix_(part, part)])[1]
+
     return (log(first) + log(second) - log([*first, *second])) / 2
 
 
@@ -98,7 +101,10 @@ def table(values: np.ndarray, error: np.ndarray) -> xr.Dataset:
 def test_linear_claims_can_go_both_ways():
     up, down = np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0])
     falling, rising = np.array([2.0, 1.0, 0.9]), np.array([2.0, 1.0, 3.0])
-    verdict = lambda *of: [claim.verdict for claim in saxe_linear.claims(table(*of))]  # noqa: E731
+
+    def verdict(*of: np.ndarray) -> list[str]:
+        return [claim.verdict for claim in saxe_linear.claims(table(*of))]
+
     # no compression of both, generalises, overfits
     assert verdict(up, falling) == ["reproduced", "reproduced", "reproduced", "refuted"]
     assert verdict(down, rising) == ["refuted", "refuted", "refuted", "reproduced"]
