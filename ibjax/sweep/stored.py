@@ -37,7 +37,7 @@ def trained_parameters(study: Study, folder: str | Path, snapshot: int = -1) -> 
     """
     for whole, count in _chunks(study, folder, snapshot, lambda params: params):
         for place in range(count):
-            yield jax.tree.map(lambda a, place=place: np.asarray(a[place]), whole)
+            yield jax.tree.map(lambda a, place=place: jnp.asarray(a[place]), whole)
 
 
 def stored_layers(

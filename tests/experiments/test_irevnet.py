@@ -16,7 +16,7 @@ from ibjax.experiments.irevnet import PRESETS, claims, contraction, figure, imag
 PAPER = PRESETS["paper"]
 SMALL = Invertible(
     dataset="mnist", measured_images=12, probe_images=20, replicas=2, epochs=1, batch_size=20, decay_after=(1,),
-    dropout=0.0, padding=1, mirror=False, blocks=(1,), strides=(2,), channels=(4,), initial=1, snapshots=2,
+    dropout=0.0, padding=1, mirror=False, blocks=(1,), strides=(1,), channels=(4,), initial=1, snapshots=2,
     chunk_size=2,
 )  # fmt: skip
 LN_N = math.log(500)
@@ -157,7 +157,7 @@ def test_cifar_from_files(monkeypatch, tmp_path):
         ({"probe_images": 41}, "probe_images must be at most the 40"),
         ({"decay": 0.0}, "decay must be above 0"),
         ({"decay_after": (0,)}, "decay_after must be epochs from 1 on"),
-        ({"channels": (1,)}, "cannot make 2 x 1 channels"),
+        ({"channels": (1,), "strides": (2,)}, "cannot make 2 x 1 channels"),
     ],
     ids=str,
 )
