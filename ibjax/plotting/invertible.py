@@ -46,12 +46,12 @@ def invertible_figure(exact: xr.Dataset, twin: xr.Dataset) -> Figure:
     errors = runs[0]["reconstruction_error"].isel(depth=tried[tried > 0])
     for row in errors.transpose("replica", "depth").values:
         # Rounding may lose nothing at all, which a logarithmic axis cannot show.
-        error.plot(tried[tried > 0], np.maximum(row, 1e-9), color=layer_look(0)[0], marker="o", ms=3, lw=1, alpha=0.7)
+        error.plot(tried[tried > 0], np.maximum(row, 1e-17), color=layer_look(0)[0], marker="o", ms=3, lw=1, alpha=0.7)
     for level, text in ((0.5 / 255, "half a grey level"), (float(np.finfo(np.float32).eps), "float32 epsilon")):
         error.axhline(level, color=CEILING_COLOR, lw=0.8, ls="--")
         error.annotate(text, (0.02, level), xycoords=error.get_yaxis_transform(), xytext=(0, 2),
                        textcoords="offset points", color=CEILING_COLOR, fontsize=8)  # fmt: skip
-    error.set(yscale="log", ylabel="largest error of a pixel in [0, 1]", ylim=(5e-10, 1e-1))
+    error.set(yscale="log", ylabel="largest error of a pixel in [0, 1]", ylim=(5e-18, 1e-1))
     epoch_axis(accuracy, int(runs[0]["epoch"].values[-1]))
     accuracy.set_ylabel("test accuracy")
     samples = float(exact.attrs["samples"])
