@@ -1,7 +1,7 @@
 """Bias, deviation and coverage of every estimator on the tasks of `tasks.py`, one line of a csv each.
 
-All repetitions of a task are one compiled call in double precision. Lines are appended as they come: stop it when you
-like, a second run goes on where the first stopped. Run with
+All repetitions of a task are one compiled call, in double precision or, where networks are trained, in single. Lines
+are appended as they come: stop it when you like, a second run goes on where the first stopped. Run with
 
     python benchmarks/accuracy.py [--tasks 'normal-*' ...] [--estimators ksg-3 ...] [--sizes 1000 ...] [--seeds 20]
 
@@ -133,11 +133,14 @@ class Cell(NamedTuple):
 
 def measure(cell: Cell) -> dict[str, Any]:
     """Return the numbers of a line of the csv."""
-    task, estimate = TASKS[cell.task], error_of(ESTIMATORS[cell.estimator].estimator)
+    task, estimator = TASKS[cell.task], ESTIMATORS[cell.estimator].estimator
+    estimate, double = error_of(estimator), not isinstance(estimator, Variational)
     samples = [task.sample(np.random.default_rng([seed, cell.n]), cell.n) for seed in range(cell.seeds)]
     x, y = (np.stack(side) for side in zip(*samples, strict=True))
     keys = jax.random.split(jax.random.key(0), cell.seeds)
-    with jax.enable_x64(True):
+    with jax.enable_x64(double):
+        if not double:
+            x, y = (a.astype(np.float32) if a.dtype == float else a for a in (x, y))
         every = jax.jit(lambda *all_of: jax.lax.map(lambda one: estimate(one[0], one[1], key=one[2])[:2], all_of))
         compiled = every.lower(x, y, keys).compile()
         began = time.perf_counter()

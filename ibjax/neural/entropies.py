@@ -13,7 +13,7 @@ from ibjax.errors import choose
 from ibjax.neural import bounds
 from ibjax.neural.base import Measured, Variational
 from ibjax.neural.densities import DENSITIES, Classifier, Columns, of_class
-from ibjax.neural.prepare import Split, standardised
+from ibjax.neural.prepare import Split, scored
 from ibjax.neural.pure import pure
 from ibjax.neural.train import Fitted, Objective
 
@@ -30,13 +30,14 @@ class DifferenceOfEntropies(Variational):
     no ceiling: of 5000 Gaussian samples in 5+5 dimensions, 10 nats came out 0.25 low, three standard errors.
 
     Real y: each column is a Gaussian (or logistic) whose location and scale a network gives from x and from the columns
-    of y before it; q(y) is the same model without x. So Gaussian samples are fitted exactly; a column of y with several
-    modes or heavy tails is not. A column with values that repeat, or that is a function of others, has no density: add
-    noise, or give classes as integer labels. Labels y: q(y|x) is a classifier's, and q(y) their frequencies.
+    of y before it; q(y) is the same model without x. Both see normal scores, as in `InfoNCE`: a column by itself is
+    fitted exactly, whatever its modes and tails, and Gaussian samples are altogether. A column with values that repeat,
+    or that is a function of others, has no density: add noise, or give classes as integer labels. Labels y: q(y|x) is a
+    classifier's, and q(y) their frequencies.
 
     The estimate is not symmetric: let y be the simpler variable. Split, stopping (of each model by itself), settings
     and diagnostics are those of `InfoNCE`, less its ceiling; ``best_step`` is the conditional model's, and there is
-    ``entropy``, the cross-entropy of the standardised y, in its place.
+    ``entropy``, the cross-entropy of the scores of y, in its place.
 
     Attributes:
         density: ``"gaussian"``, or ``"logistic"`` for heavier tails.
@@ -60,7 +61,7 @@ class DifferenceOfEntropies(Variational):
         return self
 
     def _measure(self, parts: Split, labels: tuple[bool, bool], key: Array) -> Measured:
-        parts = standardised(parts, (True, not labels[1]))
+        parts = scored(parts, (True, not labels[1]))
         columns = parts.train[0].shape[1], parts.train[1].shape[1]
         if labels[1]:
             log_prior = _log_prior(parts)

@@ -15,7 +15,7 @@ from ibjax.estimators.samples import concrete, positive
 from ibjax.neural import bounds
 from ibjax.neural.base import Measured, Variational, count
 from ibjax.neural.critics import Concatenated, Separable
-from ibjax.neural.prepare import Split, standardised
+from ibjax.neural.prepare import Split, scored
 from ibjax.neural.pure import pure
 from ibjax.neural.train import Objective
 
@@ -57,7 +57,7 @@ class CriticBound(Variational):
         return {}
 
     def _measure(self, parts: Split, labels: tuple[bool, bool], key: Array) -> Measured:
-        parts = standardised(parts, (True, True))
+        parts = scored(parts, (True, True))
         x, y = parts.train
         columns = x.shape[1], y.shape[1]
         if self.critic == "separable":
@@ -110,15 +110,16 @@ class InfoNCE(CriticBound):
     The samples are split in three: gradients see the training samples, stopping the validation samples (the parameters
     of their best bound are kept), and the value is the bound of the test samples, which neither saw. So it is a lower
     bound on average, whatever the critic has overlearned, and close to 0 on independent samples, on either side.
-    Before its first step the critic is 0, and so is its bound. Columns are standardised by the training samples.
+    Before its first step the critic is 0, and so is its bound. Networks see each column's normal scores, by its ranks
+    among the training samples: the value does not depend on units or tails, nor on increasing maps of single columns.
 
     The bound cannot exceed ln K. Training needs no large K; the test samples are scored in blocks as large as
     ``evaluation_batch`` allows. Well below ln K the ceiling already holds the bound down, by about ``saturation`` nats.
 
     When it fails: samples too few for their dimension (the bound is low: it was 0.02 of 1 nat low for sparse Gaussians
-    in 5+5 dimensions at n = 5000, 0.1 at n = 1000, 0.4 of 5 nats at n = 5000), columns with heavy tails (rank or
-    squash them first), rows that occur twice (they stand on both sides of the split, and the value is too large: remove
-    them), or training that is "unfinished" (raise ``steps``).
+    in 5+5 dimensions at n = 5000, 0.1 at n = 1000, 0.4 of 5 nats at n = 5000), rows that occur twice (they stand on
+    both sides of the split, and the value is too large: remove them), or training that is "unfinished" (raise
+    ``steps``).
 
     If no step beats the critic that is 0, value and standard error are 0: nothing was found.
 

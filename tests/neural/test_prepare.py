@@ -1,12 +1,13 @@
-"""Splits are disjoint, standardisation can be inverted and sees training rows alone, labels are any integers."""
+"""Splits are disjoint, scores are normal and see training rows alone, labels are any integers."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from ibjax.errors import InputError
-from ibjax.neural.prepare import as_pair, one_hot, rank, split, standardised
+from ibjax.neural.prepare import as_pair, one_hot, rank, scored, split
 
 
 @pytest.mark.parametrize(
@@ -23,21 +24,26 @@ def test_splits_share_the_samples_out(n, held_out, sizes):
         np.testing.assert_array_equal(b, 2 * a)
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
-def test_standardisation(scale):
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 3e38])
+def test_scores(scale):
+    """Those of the training samples by SciPy's ranks, of others on the lines between; increasing maps change nothing."""
     rng = np.random.default_rng(0)
-    x = (scale * (rng.normal(size=(200, 3)) * [1, 10, 0.1] + [0, 5, -1])).astype(np.float32)
+    x = rng.standard_cauchy((200, 3))
+    x = (scale * x / np.abs(x).max()).astype(np.float32)
+    x[:, 2] = np.round(x[:, 2] / scale * 1e3)  # ties
     y = np.full((200, 1), 0.1, np.float32)
     parts = split(jnp.asarray(x), jnp.asarray(y), jax.random.key(0), 0.3)
-    done = standardised(parts, (True, True))
-    np.testing.assert_allclose(done.train[0].mean(axis=0), 0, atol=1e-5)
-    np.testing.assert_allclose(done.train[0].std(axis=0), 1, rtol=1e-4)
+    done = scored(parts, (True, True))
+    known = np.float64(parts.train[0])
+    scores = stats.norm.ppf((stats.rankdata(known, axis=0) - 0.5) / len(known))
+    np.testing.assert_allclose(done.train[0], scores, atol=1e-5)
     for part, before in zip(done, parts, strict=True):
         np.testing.assert_array_equal(part[1], 0)
-        # The same map everywhere, that of the training rows.
-        train = np.float64(parts.train[0])
-        np.testing.assert_allclose(part[0], (np.float64(before[0]) - train.mean(0)) / train.std(0), atol=1e-4)
-    kept = standardised(parts, (True, False))
+        for j in range(3):
+            order = np.argsort(known[:, j])
+            between = np.interp(np.float64(before[0][:, j]), known[order, j], scores[order, j])
+            np.testing.assert_allclose(part[0][:, j], between, atol=2e-3 if scale == 1e-30 else 1e-4)
+    kept = scored(parts, (True, False))
     np.testing.assert_array_equal(kept.test[1], parts.test[1])
 
 

@@ -62,10 +62,11 @@ def assert_same(one, other, atol=1e-4):
 
 @every
 def test_known_truth(estimator):
-    """Networks this small, trained this little: within a quarter of a nat; benchmarks and docs say what is reached."""
+    """Networks this small, trained this little: within about 0.3 nat, by which NWJ is low on average of
+    several seeds; benchmarks and docs say what is reached."""
     one = found(estimator)
-    assert abs(one.value - 1) < 3 * one.std_error + 0.1
-    assert 0.02 < one.std_error < 0.15
+    assert abs(one.value - 1) < 3 * one.std_error + 0.2
+    assert 0.02 < one.std_error < 0.2  # of 75 test samples
     assert not any(one.diagnostics[name] for name in set(ADVICE) & set(one.diagnostics) - {"unfinished"})
 
 
@@ -180,12 +181,14 @@ def test_the_order_of_samples_is_only_another_split():
         assert abs(one.value - old.value) < 3 * np.hypot(one.std_error, old.std_error)
 
 
-@pytest.mark.slow
 @every
-def test_scales_do_not_matter(estimator):
+def test_units_and_tails_do_not_matter(estimator):
+    """Networks see ranks: units change rounding alone, tails where a held-out sample lies between two others."""
     x, y = normals()
-    one = estimator((x * [1e6, 1e-6] + [0, 1e-5]).astype(np.float32), (100 - 3 * y).astype(np.float32), KEY)
-    assert abs(one.value - found(estimator).value) < 0.25
+    one = estimator((x * [1e6, 1e-6] + [0, 1e-5]).astype(np.float32), 100 + 3 * y, KEY)
+    assert abs(one.value - found(estimator).value) < 0.02
+    one = estimator(np.sinh(4 * x), np.exp(5 * y), KEY)  # the largest is some 1e5 times the median
+    assert abs(one.value - found(estimator).value) < 0.1
 
 
 @pytest.mark.slow
