@@ -126,12 +126,11 @@ class InformationCurve(NamedTuple):
         complexity = float(_not_negative("complexity", complexity))
         curve = self
         for _ in range(POINT_STEPS):
-            lower, upper = float(curve.lower(complexity)), float(curve.upper(complexity))
             slope = curve._slope(complexity)
-            if upper - lower <= POINT_TOLERANCE or slope is None:
+            if slope is None or float(curve.upper(complexity)) - float(curve.lower(complexity)) <= POINT_TOLERANCE:
                 break
             curve = curve.refined([slope])
-        beta = curve._slope(complexity)
+        lower, upper, beta = float(curve.lower(complexity)), float(curve.upper(complexity)), curve._slope(complexity)
         return CurvePoint(complexity, lower, max(lower, upper), np.inf if beta is None else beta)
 
     def at_relevance(self, relevance: float) -> CurvePoint:
@@ -146,18 +145,22 @@ class InformationCurve(NamedTuple):
         relevance = float(_not_negative("relevance", relevance))
         if relevance > self.information:
             raise InputError(f"relevance is {relevance:g} nat, more than I(X;Y) = {self.information:g}")
-        curve = self
+        curve, complexity = self, self._most(relevance)
         for _ in range(POINT_STEPS):
-            x, y = curve._hull()
-            # The hull rises strictly up to its largest value.
-            rising = np.concatenate([[True], np.diff(y) > 0])
-            complexity = float(np.interp(relevance, y[rising], x[rising]))
             least = max(float((curve.free_energy - curve.gap - curve.beta * (self.information - relevance)).max()), 0.0)
             slope = curve._slope(complexity)
-            if complexity - max(least, relevance) <= POINT_TOLERANCE or slope is None:
+            if slope is None or complexity - max(least, relevance) <= POINT_TOLERANCE:
                 break
             curve = curve.refined([slope])
+            complexity = curve._most(relevance)
+        slope = curve._slope(complexity)
         return CurvePoint(complexity, relevance, max(relevance, float(curve.upper(complexity))), slope or np.inf)
+
+    def _most(self, relevance: float) -> float:
+        """The complexity at which time-sharing between the solutions attains a relevance."""
+        x, y = self._hull()
+        rising = np.concatenate([[True], np.diff(y) > 0])  # strictly, up to its largest value
+        return float(np.interp(relevance, y[rising], x[rising]))
 
     def side_information(self, rate: Any = None) -> SideInformation:
         """The curve read as coding with side information: how few nats of Y suffice beside so many of X.

@@ -56,6 +56,7 @@ ADVICE: dict[str, str] = {
     "infinite, quantise or add noise of stated variance",
     "starved": "too few samples for this many dimensions: the estimate is biased towards 0, reduce dimensions first or "
     "use GaussianCopula",
+    "no_density": "the samples lie on a curve or surface and have no density: KSG is used, or reduce dimensions first",
     "undersampled": "fewer samples than occupied cells call for: the plug-in is biased upwards, use another correction",
     "saturated": "the estimate is close to the estimator's ceiling: the true value may be larger",
     "unstable_weights": "the ensemble's weights are large: their variance exceeds the bias they remove, KSG is used",

@@ -8,14 +8,15 @@ import mpmath
 import numpy as np
 import pytest
 from estimators import reference_weighted_kl as reference
+from scipy import spatial
 
 from ibjax.errors import InputError
 from ibjax.estimators import KSG, MIEstimate, WeightedKL
-from ibjax.estimators.weighted_kl import NOISE_LIMIT, _weighted, noise, weights
+from ibjax.estimators.weighted_kl import NOISE_LIMIT, _weighted, dimension, noise, weights
 
 N, K, COLUMNS = 90, 6, (2, 3)
 """One shape for most tests, as a program takes seconds to compile; five columns have an equation beside the sum."""
-FLAGS = ["non_finite", "constant", "unstable_weights", "deterministic", "starved", "scaled"]
+FLAGS = ["non_finite", "constant", "unstable_weights", "deterministic", "no_density", "starved", "scaled"]
 
 
 def sparse(columns, n, seed=0, pairs=2, rho=0.8):
@@ -187,6 +188,25 @@ def test_duplicated_rows_fall_back(part):
     assert found.diagnostics["deterministic"]
     assert not found.diagnostics["unstable_weights"]
     assert 0 < bar(found) < 1
+
+
+def test_samples_on_a_curve_fall_back():
+    x, y = samples()
+    x[:, 1] = np.sin(3 * x[:, 0])
+    found = jitted(x, y)
+    assert found.diagnostics["no_density"]
+    assert found.value == pytest.approx(float(KSG(k=3)(x, y).value), abs=1e-6)
+    assert 0 < bar(found) < 1
+
+
+@pytest.mark.parametrize("columns", [1, 2, 5, 10])
+def test_the_dimension_is_found(columns):
+    """Of a linear image of normal columns in more columns, by SciPy's distances; in ten, 15 % low at most."""
+    rng = np.random.default_rng(columns)
+    rows = rng.normal(size=(2000, columns)) @ rng.normal(size=(columns, columns + 2))
+    distances, _ = spatial.KDTree(rows).query(rows, 3, p=np.inf)
+    found = float(dimension(jnp.asarray(distances[:, 1]), jnp.asarray(distances[:, 2])))
+    assert columns * (0.98 - 0.017 * columns) < found < columns * (1 + 3 / np.sqrt(2000))
 
 
 # --- Conformance -------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def test_splits_share_the_samples_out(n, held_out, sizes):
 
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 3e38])
 def test_scores(scale):
-    """Those of the training samples by SciPy's ranks, of others on the lines between; increasing maps change nothing."""
+    """Those of the training samples by SciPy's ranks, of others on the lines between."""
     rng = np.random.default_rng(0)
     x = rng.standard_cauchy((200, 3))
     x = (scale * x / np.abs(x).max()).astype(np.float32)
