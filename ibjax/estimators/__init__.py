@@ -15,6 +15,7 @@ from ibjax.estimators.kozachenko import knn_entropy
 from ibjax.estimators.ksg import KSG
 from ibjax.estimators.mapping import map  # noqa: A004 - the verb a user looks for
 from ibjax.estimators.matrix_renyi import BANDWIDTHS, MatrixRenyi, matrix_entropy
+from ibjax.estimators.noisy_gaussian import NoisyGaussian
 from ibjax.estimators.noisy_ksg import NoisyKSG
 from ibjax.estimators.parse import ESTIMATORS, LAYER_ESTIMATORS, parse, parse_layer
 from ibjax.estimators.permutation import PermutationTest, permutation_test
@@ -50,6 +51,7 @@ __all__ = [
     "LayerInformation",
     "MIEstimate",
     "MatrixRenyi",
+    "NoisyGaussian",
     "NoisyKSG",
     "PermutationTest",
     "PlugIn",

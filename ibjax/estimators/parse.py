@@ -11,6 +11,7 @@ from ibjax.estimators.gaussian import Gaussian, GaussianCopula
 from ibjax.estimators.kernel import KernelBounds
 from ibjax.estimators.ksg import KSG
 from ibjax.estimators.matrix_renyi import MatrixRenyi
+from ibjax.estimators.noisy_gaussian import NoisyGaussian
 from ibjax.estimators.noisy_ksg import NoisyKSG
 from ibjax.estimators.plugin import PlugIn
 from ibjax.estimators.quantised import Quantised
@@ -24,6 +25,7 @@ ESTIMATORS: dict[str, type[Any]] = {
     "gaussian-copula": GaussianCopula,
     "kernel": KernelBounds,
     "ksg": KSG,
+    "noisy-gaussian": NoisyGaussian,
     "noisy-ksg": NoisyKSG,
     "plugin": PlugIn,
     "quantised": Quantised,

@@ -123,7 +123,7 @@ def test_wrong_names(text, message):
 
 
 def test_layers_are_measured_by_those_that_can():
-    measured = {"binning", "edge", "kernel", "noisy-ksg", "quantised", "renyi"}
+    measured = {"binning", "edge", "kernel", "noisy-gaussian", "noisy-ksg", "quantised", "renyi"}
     assert set(LAYER_ESTIMATORS) == measured < set(ESTIMATORS)
     for name in LAYER_ESTIMATORS:
         assert isinstance(parse_layer(name), LayerEstimator)
