@@ -10,7 +10,7 @@ from ibjax.errors import InputError, choose
 from ibjax.experiments import szt
 from ibjax.experiments.compression import FITTED, falls_of, fitted, runs_by
 from ibjax.experiments.experiment import Experiment, Grid, preliminary
-from ibjax.experiments.paths import curves_of, mean_over_replicas, per_replica
+from ibjax.experiments.paths import curves_of, mean_over_replicas, per_replica, share_over_replicas
 from ibjax.networks import ACTIVATIONS
 from ibjax.plane import (
     Claim,
@@ -148,7 +148,7 @@ def claims(found: xr.Dataset) -> list[Claim]:
                 "linear-transition",
                 "the gradients' SNR has a transition where nothing can compress",
                 "linear: share of hidden layers with a steepest fall by log epoch, on batches",
-                mean_over_replicas((place.status == PhaseStatus.FOUND).mean(axis=-1)),
+                share_over_replicas((place.status == PhaseStatus.FOUND).mean(axis=-1)),
                 greater_than(0.5),
             )
     return result

@@ -15,7 +15,7 @@ from ibjax.sweep import Grid
 from ibjax.sweep.joined import join
 from ibjax.training import snapshot_epochs
 
-SIZE = {"replicas": 12, "epochs": 3000, "snapshots": 60}
+SIZE = {"replicas": 14, "epochs": 3000, "snapshots": 60}
 EPOCHS = snapshot_epochs(SIZE["epochs"], SIZE["snapshots"])
 TIME = np.log1p(EPOCHS)
 
