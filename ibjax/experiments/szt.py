@@ -270,10 +270,12 @@ def _ordered(values: np.ndarray, source: float) -> np.ndarray:
 
 
 def figure(found: xr.Dataset) -> Figure:
-    """Draw the plane at the start, at epoch 400 and at the end, as the study's second figure."""
-    from ibjax.plotting import snapshot_panel
+    """Draw the plane at the start, at epoch 400 and at the end, as the study's second figure, and the paths beneath."""
+    from ibjax.plotting import plane_figure
 
-    return snapshot_panel(found)
+    paths = paths_of(found)
+    searched = phases(paths.epochs, paths.complexity, paths.relevance)
+    return plane_figure(found, np.where(searched.compresses, searched.peak, np.nan))
 
 
 EXPERIMENT = Experiment(

@@ -9,7 +9,7 @@ from ibjax.plotting.data import data_figure
 from ibjax.plotting.depth import depth_figure
 from ibjax.plotting.edge_images import edge_figure
 from ibjax.plotting.generalisation import generalisation_figure
-from ibjax.plotting.information import information_plane, snapshot_panel
+from ibjax.plotting.information import information_plane, plane_figure, snapshot_panel
 from ibjax.plotting.invertible import invertible_figure
 from ibjax.plotting.linear import irrelevant_figure, linear_figure
 from ibjax.plotting.markov import markov_figure
@@ -44,6 +44,7 @@ __all__ = [
     "noise_figure",
     "noisy_figure",
     "phase_figure",
+    "plane_figure",
     "quantised_figure",
     "save_all",
     "save_curve",
