@@ -171,10 +171,11 @@ def lost_at_equal_losses(
         For either run and each replica that survives both: the highest I(X;T) until the training loss is as low as the
         higher one of both runs' lowest, less that at this snapshot, in bits, mean over hidden layers.
     """
-    both = np.intersect1d(*(surviving(run)["replica"].values for run in (first, second)))
+    kept = [surviving(run)["replica"].values for run in (first, second)]
+    both = np.intersect1d(kept[0], kept[1])
     parts = []
-    for run in (first, second):
-        rows = np.isin(surviving(run)["replica"].values, both)
+    for run, replicas in zip((first, second), kept, strict=True):
+        rows = np.isin(replicas, both)
         low = np.minimum.accumulate(curves_of(run, "train_loss")[rows], axis=-1)
         parts.append((low, paths_of(run, fitted(run)).complexity[rows, :-1]))
     target = np.maximum(*(low[:, -1] for low, _ in parts))

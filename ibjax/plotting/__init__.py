@@ -17,6 +17,7 @@ from ibjax.plotting.minimal import weight_figure
 from ibjax.plotting.noisy import noisy_figure
 from ibjax.plotting.phases import phase_figure
 from ibjax.plotting.quantised import quantised_figure
+from ibjax.plotting.random_labels import memorising_figure
 from ibjax.plotting.saxe import batch_gradient_figure, noise_figure
 from ibjax.plotting.style import style
 from ibjax.plotting.training import gradient_figure, training_curves
@@ -41,6 +42,7 @@ __all__ = [
     "irrelevant_figure",
     "linear_figure",
     "markov_figure",
+    "memorising_figure",
     "noise_figure",
     "noisy_figure",
     "phase_figure",

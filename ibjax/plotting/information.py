@@ -201,7 +201,7 @@ def plane_figure(plane: xr.Dataset, peaks: Float[np.ndarray, "replicas layers"],
     epochs = bits["epoch"].values
     shown = snapshots_to_show(epochs)
     figure = new_figure(1.2 + 3.3 * max(len(shown), 3), 7.6)
-    above, below = figure.subfigures(2, 1)
+    above, below = figure.subfigures(2, 1, squeeze=False)[:, 0]
     tops = above.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False)[0]
     for axes, snapshot in zip(tops, shown, strict=True):
         _snapshot(axes, plane, bits, snapshot)
@@ -224,7 +224,9 @@ def plane_figure(plane: xr.Dataset, peaks: Float[np.ndarray, "replicas layers"],
     places = np.arange(bits.sizes["layer"])
     counts.bar(places, found.mean(axis=0), color=[layer_look(n)[0] for n in range(places.size)])
     counts.set(ylim=(0, 1), ylabel="share with a peak of I(X;T)")
-    counts.set_xticks(places, [layer_label(plane, n).split(" ")[0] for n in range(places.size)], rotation=45, ha="right")
+    counts.set_xticks(
+        places, [layer_label(plane, n).split(" ")[0] for n in range(places.size)], rotation=45, ha="right"
+    )
     figure.suptitle(header(plane, estimator, width=120), x=0.01, ha="left", fontsize=10)
     handles, labels = tops[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=legend_columns(len(labels), at_most=8))
