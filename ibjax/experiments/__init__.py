@@ -7,6 +7,7 @@ from ibjax.experiments.experiment import Experiment
 from ibjax.experiments.irevnet import Invertible
 from ibjax.experiments.noisy_network import NoisyNetworks
 from ibjax.experiments.quantised import QuantisedNetworks
+from ibjax.experiments.random_labels import RandomLabels
 from ibjax.experiments.registry import EXPERIMENTS, study_of
 from ibjax.experiments.saxe_activations import SaxeActivations
 from ibjax.experiments.saxe_full_batch import SaxeFullBatch
@@ -34,6 +35,7 @@ __all__ = [
     "Invertible",
     "NoisyNetworks",
     "QuantisedNetworks",
+    "RandomLabels",
     "SZTBatch",
     "SZTBins",
     "SZTBound",

@@ -43,9 +43,11 @@ def least_error(entropy_y_given_t: Any) -> Any:
 def gap_bound(complexity: Any, samples: int, *, delta: float = DELTA) -> Any:
     """Bound of |error - training error| with a decoder of T: sqrt((K ln 2 + ln(2 / delta)) / (2 m)), K = exp I(X;T).
 
-    Hoeffding's inequality over the 2^K decoders of K cells. That exp I(X;T) cells matter is the asymptotic
-    equipartition that the source argues with, and that T does not depend on the sample is assumed: with all cells of a
-    T that is fixed beforehand the bound is a theorem, here it is what is tested.
+    Hoeffding's inequality over the 2^K decoders of K cells, both signs of the difference. That exp I(X;T) cells matter
+    is the asymptotic equipartition that the sources argue with, and that T does not depend on the sample is assumed:
+    with all cells of a T that is fixed beforehand the bound is a theorem, here it is what is tested. The constants are
+    Hoeffding's: where the argument is written as error^2 < (2^I(X;T) + log(1 / delta)) / (2 m), the logarithm of 2 that
+    turns 2^K decoders into nats is dropped, and one sign is counted.
 
     Args:
         complexity: I(X;T), nats, any shape.
@@ -71,6 +73,12 @@ def finite_sample_bound(encoder: Float[np.ndarray, "n cells"], entropies: Float[
     f(z) = -z ln z up to 1/e and 1/e beyond, norms over inputs and over labels, b_t and c the means, which make the
     norms smallest. It holds for encoders that were learnt from the sample too.
 
+    The printed theorem has sqrt(C ln(|Y| / delta)), "C a small constant", in place of a. This is the explicit form, as
+    in its proof and in Tishby's slides of it: a / sqrt(m) bounds the Euclidean distance of a sample's frequencies from
+    the probabilities, for |Y| + 2 distributions at once: p(x), p(y) and every p(x|y). It is generous. The distance is
+    below (1 + sqrt(ln((|Y| + 2) / delta))) / sqrt(m) by McDiarmid's inequality, so that a leaves room for a factor of
+    sqrt(2), which the p(x|y) need that are estimated from the samples of one of two labels only.
+
     Args:
         encoder: p(t|x).
         entropies: empirical H(T|y) of every label, nats.
@@ -81,7 +89,8 @@ def finite_sample_bound(encoder: Float[np.ndarray, "n cells"], entropies: Float[
         '0.079'
 
     References:
-        Shamir, Sabato & Tishby (2010), "Learning and generalization with the information bottleneck".
+        Shamir, Sabato & Tishby (2010), "Learning and generalization with the information bottleneck", the theorem on
+        all encoders at once.
     """
     a = 2 + math.sqrt(2 * math.log((len(entropies) + 2) / DELTA))
     z = a * np.sqrt(((encoder - encoder.mean(axis=0)) ** 2).sum(axis=0) / samples)

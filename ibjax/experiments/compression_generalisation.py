@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from ibjax.datasets import Dataset, subset
 from ibjax.errors import InputError, choose
 from ibjax.experiments import szt
 from ibjax.experiments.experiment import Experiment, Grid, preliminary, runs_of
@@ -24,11 +28,11 @@ from ibjax.plane import (
     within,
 )
 from ibjax.plane.summary import surviving
-from ibjax.sweep import Study
+from ibjax.sweep import Study, data_key, over_snapshots
 
 INTERVENTIONS = ("none", "full batch", "weight decay", "label noise")
 EARLY = "early stopping"
-"""No training of its own: the networks without intervention, at their lowest test loss."""
+"""No training of its own: the networks without intervention, at their lowest validation loss."""
 LAYERS, WINDOW = 2, 15
 """Last hidden layers whose compression counts; snapshots of a slope."""
 GOES, BITS, GAP = 0.1, 0.25, 0.01
@@ -41,7 +45,8 @@ class CompressionGeneralisation(szt.SZT):
 
     Replica i starts from the same weights and learns from the same patterns whatever the intervention: ``full batch``
     makes as many steps on all samples; ``weight decay`` is that of adamw; ``label noise`` draws the labels of a softer
-    task; early stopping looks at the networks without intervention at their lowest test loss.
+    task; early stopping looks at the networks without intervention at their lowest validation loss. Of the patterns
+    that are not trained on, one half, drawn by the seed, is for validation, and the gap is measured by the other.
 
     The studies named below have settings of their own; these are a common ground for all of their questions.
     Bins are 0.07 wide without bounds, for activations that have none, or 30 over the layer's range at the moment.
@@ -114,16 +119,55 @@ def grid(config: CompressionGeneralisation) -> Grid:
 
 
 def study(config: CompressionGeneralisation) -> Study:
-    """The study of one group of settings."""
-    changes: dict[str, Any] = {}
+    """The study of one group of settings; networks without intervention keep the parameters, for early stopping."""
+    made = _whole(config)
+    _, test = halves(made.data.test, config.seed)
+    return dataclasses.replace(made, data=made.data._replace(test=test))
+
+
+def halves(held_out: Dataset, seed: int) -> tuple[Dataset, Dataset]:
+    """The patterns that are not trained on, parted at random: for validation, and for the test.
+
+    Raises:
+        InputError: there are fewer than two.
+    """
+    if len(held_out) < 2:
+        raise InputError("fractions leave fewer than two patterns, for validation and for the test: lower them")
+    order = np.asarray(jax.random.permutation(jax.random.fold_in(data_key(seed), 2), len(held_out)))
+    first, second = (np.sort(part) for part in np.array_split(order, 2))
+    return subset(held_out, first, f"{held_out.name}, validation"), subset(held_out, second, held_out.name)
+
+
+def derive(config: CompressionGeneralisation, folder: Path) -> xr.Dataset:
+    """Snapshot with the lowest loss on the validation half, of networks without intervention; NaN of all others."""
+    stop = np.full(config.replicas, np.nan)
+    if config.intervention == "none":
+        validation, _ = halves(_whole(config).data.test, config.seed)
+        run, y = study(config), jnp.asarray(validation.y)
+
+        def loss(layers: tuple[jax.Array, ...]) -> jax.Array:
+            right = layers[-1][jnp.arange(len(y)), y]
+            return -jnp.log(jnp.maximum(right, jnp.finfo(right.dtype).tiny)).mean()
+
+        run = dataclasses.replace(run, data=run.data._replace(measured=validation))
+        losses = over_snapshots(run, folder, loss)
+        known = np.isfinite(losses).all(axis=1)
+        stop[known] = losses[known].argmin(axis=1)
+    about = {"units": "1", "long_name": "snapshot of the lowest validation loss"}
+    return xr.Dataset({"early_stop": ("replica", stop, about)})
+
+
+def _whole(config: CompressionGeneralisation) -> Study:
+    """The study of one group, with all patterns that are not trained on as the test set."""
+    changes: dict[str, Any] = {"keep_parameters": config.keep_parameters or config.intervention == "none"}
     if config.intervention == "full batch":
         samples = len(szt.study(config).data.train)
         steps = -(-samples // (config.batch_size or samples))
-        changes = {"batch_size": None, "epochs": config.epochs * steps}
+        changes |= {"batch_size": None, "epochs": config.epochs * steps}
     elif config.intervention == "weight decay":
-        changes = {"optimizer": "adamw"}
+        changes |= {"optimizer": "adamw"}
     elif config.intervention == "label noise":
-        changes = {"gamma": config.noise_gain}
+        changes |= {"gamma": config.noise_gain}
     return szt.study(dataclasses.replace(config, **changes))
 
 
@@ -181,7 +225,7 @@ def networks(found: xr.Dataset, estimator: str) -> Networks:
         replicas = kept["replica"].values
         parts.append(_part((*same, config["intervention"]), replicas, drop, end_of(gap), snr, transition))
         if config["intervention"] == "none":
-            best = curves_of(run, "test_loss").argmin(axis=-1)
+            best = kept["early_stop"].values.astype(int)
             fallen = np.maximum.accumulate(hidden, axis=-1) - hidden
             rows, unknown = np.arange(len(gap)), np.full(len(gap), np.nan)
             early = fallen[rows, :, best].mean(axis=-1)
@@ -222,7 +266,8 @@ EXPECTED = {
 def claims(found: xr.Dataset) -> list[Claim]:
     """Judge whether compression and SNR order networks by their generalisation gap, and what interventions do to both.
 
-    The gap is training minus test accuracy at the end, the mean of 5 snapshots. Compression is the mean fall of I(X;T)
+    The gap is training minus test accuracy at the end, the mean of 5 snapshots; early stopping ends at the lowest loss
+    on patterns of which neither is measured. Compression is the mean fall of I(X;T)
     of the last two hidden layers from its smoothed peak to the end, by each estimator. Rank correlations are over all
     trained networks, and once more of deviations from the means of networks of equal settings; their intervals are over
     settings, an intervention counting as one. A correlation below 0.1 is taken for none.
@@ -293,4 +338,5 @@ EXPERIMENT = Experiment(
     figure,
     study,
     grid=grid,
+    derive=derive,
 )

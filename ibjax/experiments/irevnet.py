@@ -17,7 +17,7 @@ from ibjax.errors import InputError
 from ibjax.estimators import parse_layer
 from ibjax.experiments.experiment import Experiment, preliminary
 from ibjax.experiments.images import first_images, smaller
-from ibjax.experiments.paths import mean_over_replicas, per_replica
+from ibjax.experiments.paths import mean_over_replicas, per_replica, share_over_replicas, trend_over_replicas
 from ibjax.networks import IRevNet, augmented
 from ibjax.plane import Claim, depth_trend, greater_than, less_than, paired_difference, within
 from ibjax.sweep import Study, groups_of, trained_parameters
@@ -443,7 +443,7 @@ def claims(found: xr.Dataset) -> list[Claim]:
             "learns",
             "the invertible network generalises",
             "test accuracy",
-            mean_over_replicas(accuracy),
+            share_over_replicas(accuracy),
             greater_than(LEARNS),
             early,
         ),
@@ -459,7 +459,7 @@ def claims(found: xr.Dataset) -> list[Claim]:
             "classes-contract",
             "the distances within classes contract with depth",
             "rank correlation with depth of the distance within classes over that of all",
-            mean_over_replicas(depth_trend(_by_depth(exact, "contraction"))),
+            trend_over_replicas(depth_trend(_by_depth(exact, "contraction"))),
             less_than(),
             early,
         ),
@@ -467,7 +467,7 @@ def claims(found: xr.Dataset) -> list[Claim]:
             "classes-separate",
             "a linear probe gets better with depth",
             "rank correlation with depth of the accuracy of a linear probe",
-            mean_over_replicas(depth_trend(_by_depth(exact, "probe_accuracy"))),
+            trend_over_replicas(depth_trend(_by_depth(exact, "probe_accuracy"))),
             greater_than(),
             early,
         ),

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Num
 
-from ibjax.plane import Estimate, bootstrap_interval, surviving
+from ibjax.plane import Estimate, bootstrap_interval, bounded_mean, surviving
 from ibjax.plane.summary import BITS_PER_NAT, measured_bits
 
 LAST = 5
@@ -78,6 +78,16 @@ def per_replica(statistic: Callable[..., Any], values: Num[np.ndarray, "replicas
 def mean_over_replicas(values: Num[np.ndarray, " replicas"]) -> Estimate:
     """Mean over replicas with its bootstrap interval; NaN leaves a replica out."""
     return bootstrap_interval(np.mean, values.astype(np.float64))
+
+
+def share_over_replicas(values: Num[np.ndarray, " replicas"]) -> Estimate:
+    """Mean over replicas of shares, as of layers; NaN leaves a replica out, and where all agree none is certain."""
+    return bounded_mean(values)
+
+
+def trend_over_replicas(values: Num[np.ndarray, " replicas"]) -> Estimate:
+    """Mean over replicas of correlations, likewise."""
+    return bounded_mean(values, -1.0, 1.0)
 
 
 def median_over_replicas(values: Num[np.ndarray, " replicas"]) -> Estimate:

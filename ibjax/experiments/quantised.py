@@ -13,9 +13,9 @@ from ibjax.errors import InputError
 from ibjax.estimators import parse_layer
 from ibjax.experiments import szt
 from ibjax.experiments.experiment import Experiment, Grid, preliminary, runs_of
-from ibjax.experiments.paths import Paths, mean_over_replicas, paths_of, per_replica
+from ibjax.experiments.paths import Paths, paths_of, per_replica, share_over_replicas
 from ibjax.networks import QuantisedMLP
-from ibjax.plane import Claim, bootstrap_interval, greater_than, phases, share
+from ibjax.plane import Claim, Estimate, bootstrap_interval, bounded_mean, greater_than, phases, share
 from ibjax.sweep import Study
 
 BINNINGS = tuple(f"binning:bins={bins},range=run" for bins in (30, 100, 256))
@@ -135,7 +135,7 @@ def claims(found: xr.Dataset) -> list[Claim]:
             f"fitting, {where}",
             "I(X;T) and I(T;Y) rise at first",
             f"share of layers with room that rise, {where}",
-            mean_over_replicas(_fitting(paths)),
+            share_over_replicas(_fitting(paths)),
             0.5,
         )
         add(
@@ -152,7 +152,7 @@ def claims(found: xr.Dataset) -> list[Claim]:
                 f"hidden-depend, {bits} bits",
                 "compression of hidden layers depends on the activation",
                 f"share of hidden layers that compress, tanh minus ReLU, {bits} bits",
-                bootstrap_interval(_difference, pair),
+                _difference(*pair),
                 DEPENDS,
             )
     for (activation, bits), run in runs.items():
@@ -163,7 +163,7 @@ def claims(found: xr.Dataset) -> list[Claim]:
                 f"bins-decide, {activation}",
                 "the choice of bins alone decides whether hidden layers compress",
                 f"share of hidden layers that compress by some of {len(names)} binnings only, {activation}",
-                mean_over_replicas((told.any(axis=0) & ~told.all(axis=0)).mean(axis=1)),
+                share_over_replicas((told.any(axis=0) & ~told.all(axis=0)).mean(axis=1)),
                 FLIPS,
             )
     return result
@@ -186,8 +186,12 @@ def _fitting(paths: Paths) -> np.ndarray:
     return per_replica(np.nanmean, np.where(room, both, np.nan))
 
 
-def _difference(first: np.ndarray, second: np.ndarray, axis: int = -1) -> Any:
-    return first.mean(axis=axis) - second.mean(axis=axis)
+def _difference(first: np.ndarray, second: np.ndarray) -> Estimate:
+    """Difference of the mean shares of two networks; where neither varies, of their intervals at 0.975 each."""
+    if np.ptp(first) > 0 or np.ptp(second) > 0:
+        return bootstrap_interval(lambda a, b, axis=-1: a.mean(axis=axis) - b.mean(axis=axis), (first, second))
+    one, other = (bounded_mean(values, level=0.975) for values in (first, second))
+    return Estimate(one.value - other.value, one.low - other.high, one.high - other.low)
 
 
 def figure(found: xr.Dataset) -> Figure:

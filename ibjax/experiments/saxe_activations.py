@@ -14,7 +14,7 @@ from ibjax.errors import InputError, choose
 from ibjax.experiments import szt
 from ibjax.experiments.compression import FITTED, Falls, falls_of, fitted, rank_trend, runs_by
 from ibjax.experiments.experiment import Experiment, Grid, preliminary
-from ibjax.experiments.paths import curves_of, mean_over_replicas, per_replica
+from ibjax.experiments.paths import curves_of, mean_over_replicas, per_replica, trend_over_replicas
 from ibjax.networks import ACTIVATIONS, scaled_mlp
 from ibjax.plane import Claim, greater_than, less_than, rank_correlation
 from ibjax.sweep import Study, over_snapshots
@@ -221,14 +221,14 @@ def _saturation(run: xr.Dataset, early: bool) -> list[Claim]:
             "falls-as-it-saturates",
             "I(X;T) of tanh falls as its units saturate",
             f"rank correlation of I(X;T) with the share of {first} from the peak on",
-            mean_over_replicas(per_replica(np.nanmean, tracks)),
+            trend_over_replicas(per_replica(np.nanmean, tracks)),
             less_than(TRACKS),
         ),
         claim(
             "weights",
             "tanh units saturate as the weights grow",
             f"rank correlation of the share of {first} with the norm of the weights",
-            mean_over_replicas(grows),
+            trend_over_replicas(grows),
             greater_than(GROWS),
         ),
         claim(

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ibjax.experiments import szt
 from ibjax.experiments.across import LAYERS, TREND, Point, is_early, points_of, side_by_side
 from ibjax.experiments.experiment import Experiment
-from ibjax.experiments.paths import curves_of, mean_over_replicas
+from ibjax.experiments.paths import curves_of, share_over_replicas
 from ibjax.plane import (
     Claim,
     LogLine,
@@ -147,7 +147,7 @@ def _of_layer(b: Batches, name: str, text: str, early: bool) -> list[Claim]:
             f"found-{name}",
             f"the gradients' SNR has a transition and I(X;T) a peak, {text}",
             "share of batch sizes with both",
-            mean_over_replicas(both.mean(axis=0)),
+            share_over_replicas(both.mean(axis=0)),
             greater_than(0.5),
             early,
         ),

@@ -18,7 +18,7 @@ from ibjax.errors import InputError, choose
 from ibjax.experiments import szt
 from ibjax.experiments.bounds import finite_sample_bound, gap_bound, least_error
 from ibjax.experiments.experiment import Experiment, Grid, preliminary, runs_of
-from ibjax.experiments.paths import curves_of, mean_over_replicas, per_replica
+from ibjax.experiments.paths import curves_of, mean_over_replicas, per_replica, share_over_replicas, trend_over_replicas
 from ibjax.information import entropy, mutual_information
 from ibjax.plane import (
     Claim,
@@ -304,7 +304,7 @@ def _judged(run: xr.Dataset, gamma: float, early: bool) -> Iterator[Claim]:
             f"beta-falls-{short}",
             f"beta falls with depth, {words}",
             "rank correlation of beta with depth",
-            mean_over_replicas(depth_trend(layers[name])),
+            trend_over_replicas(depth_trend(layers[name])),
             less_than(FALLS),
         )
     near = by_chance(layers["beta_relevance"], run["transition_beta"].values)
@@ -312,7 +312,7 @@ def _judged(run: xr.Dataset, gamma: float, early: bool) -> Iterator[Claim]:
         "at-bifurcations",
         "the layers' betas are near the curve's bifurcations",
         "share of random betas that are as near, mean over layers",
-        mean_over_replicas(per_replica(np.nanmean, near)),
+        share_over_replicas(per_replica(np.nanmean, near)),
         less_than(0.5),
     )
     learnt = learning_of(run)

@@ -15,9 +15,9 @@ from ibjax.bottleneck import successive_refinement
 from ibjax.errors import InputError, choose
 from ibjax.experiments import szt
 from ibjax.experiments.experiment import Experiment, preliminary
-from ibjax.experiments.paths import mean_over_replicas, paths_of, per_replica
+from ibjax.experiments.paths import mean_over_replicas, paths_of, per_replica, trend_over_replicas
 from ibjax.experiments.szt_bound import BOUNDED, patterns
-from ibjax.plane import Claim, binned_encoder, depth_trend, greater_than, less_than, surviving
+from ibjax.plane import Claim, Estimate, binned_encoder, bounded_mean, depth_trend, greater_than, less_than, surviving
 from ibjax.plane.summary import BITS_PER_NAT
 from ibjax.sweep import Study, stored_layers
 
@@ -188,22 +188,23 @@ def claims(found: xr.Dataset) -> list[Claim]:
     first, last = error[:, 0], error[:, -1]
     gap = kept["chain_gap"].transpose("replica", "layer").values * BITS_PER_NAT
 
-    def claim(name: str, statement: str, statistic: str, values: np.ndarray, rule) -> Claim:
-        return Claim(name, statement, statistic, mean_over_replicas(values), rule, early)
+    def claim(name: str, statement: str, statistic: str, values: np.ndarray | Estimate, rule) -> Claim:
+        estimate = values if isinstance(values, Estimate) else mean_over_replicas(values)
+        return Claim(name, statement, statistic, estimate, rule, early)
 
     return [
         claim(
             "decoding-easier",
             "the deeper the layer, the easier it is to decode",
             "rank correlation of a linear probe's error with depth",
-            depth_trend(last),
+            trend_over_replicas(depth_trend(last)),
             less_than(FALLS),
         ),
         claim(
             "encoding-shorter",
             "the deeper the layer, the less it keeps of X",
             "rank correlation of I(X;T) with depth",
-            depth_trend(paths_of(found).complexity[..., -1]),
+            trend_over_replicas(depth_trend(paths_of(found).complexity[..., -1])),
             less_than(FALLS),
         ),
         claim(
@@ -224,7 +225,7 @@ def claims(found: xr.Dataset) -> list[Claim]:
             "order-learnt",
             "the layers have this order by training, not by themselves",
             "change of the rank correlation of a probe's error with depth from the start to the end",
-            depth_trend(last) - depth_trend(first),
+            bounded_mean(depth_trend(last) - depth_trend(first), -2.0, 2.0),
             less_than(FALLS),
         ),
         claim(

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ibjax.experiments import szt
 from ibjax.experiments.experiment import Experiment, preliminary
-from ibjax.experiments.paths import curves_of, mean_over_replicas, paths_of, per_replica
+from ibjax.experiments.paths import curves_of, mean_over_replicas, paths_of, per_replica, share_over_replicas
 from ibjax.plane import Claim, greater_than, growth_exponents, phases, snr_transition, within
 from ibjax.plane.paths import PhaseStatus
 from ibjax.plane.summary import surviving
@@ -84,7 +84,7 @@ def claims(found: xr.Dataset) -> list[Claim]:
             "peak-found",
             "I(X;T) rises to a peak and falls",
             f"{measured}: share of layers with a peak that is resolved",
-            mean_over_replicas((searched.peak_status == PhaseStatus.FOUND).mean(axis=-1)),
+            share_over_replicas((searched.peak_status == PhaseStatus.FOUND).mean(axis=-1)),
             greater_than(0.5),
             early,
         )
@@ -96,7 +96,7 @@ def claims(found: xr.Dataset) -> list[Claim]:
                 f"transition-found-by-{short}",
                 f"the gradients' SNR has a transition, by {name}",
                 f"share of layers with a steepest fall by {name}",
-                mean_over_replicas((place.status == PhaseStatus.FOUND).mean(axis=-1)),
+                share_over_replicas((place.status == PhaseStatus.FOUND).mean(axis=-1)),
                 greater_than(0.5),
                 early,
             ),

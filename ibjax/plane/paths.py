@@ -81,11 +81,13 @@ def noise(time: Float[np.ndarray, " snapshots"], path: Float[np.ndarray, " snaps
 
     With r the distance of a snapshot from the line through its two neighbours, whose variance is
     s^2 (1 + w^2 + (1 - w)^2) at weights w and 1 - w of the neighbours, s = 1.4826 median |r| / sqrt(...). The
-    median keeps kinks and jumps out; noise that lasts over several snapshots is not seen.
+    median keeps kinks and jumps out; noise that lasts over several snapshots is not seen. It is never less than what
+    the single precision that paths are stored in rounds, or a constant path would have none and its rounding a trend.
     """
     weight = (time[1:-1] - time[:-2]) / (time[2:] - time[:-2])
     r = path[1:-1] - (1 - weight) * path[:-2] - weight * path[2:]
-    return MAD_TO_SIGMA * float(np.median(np.abs(r) / np.sqrt(1 + weight**2 + (1 - weight) ** 2)))
+    found = MAD_TO_SIGMA * float(np.median(np.abs(r) / np.sqrt(1 + weight**2 + (1 - weight) ** 2)))
+    return max(found, float(np.finfo(np.float32).eps * np.abs(path).max()))
 
 
 def smooth(path: Float[np.ndarray, "*batch snapshots"], window: int) -> Float[np.ndarray, "*batch snapshots"]:

@@ -79,7 +79,7 @@ def bootstrap_interval(
 
     Returns:
         The statistic and its bounds. The bounds are NaN for fewer than two replicas; they equal the value where
-        all replicas are equal (for shares, which often are, take `share`).
+        all replicas are equal (for shares and correlations, which often are, take `share` or `bounded_mean`).
 
     Raises:
         InputError: a level or method that makes no sense, infinite values, or paired samples of different sizes.
@@ -161,6 +161,53 @@ def share(holds: Bool[np.ndarray, " replicas"], *, level: float = 0.95) -> Estim
         return Estimate(math.nan, math.nan, math.nan)
     bounds = stats.binomtest(int(holds.sum()), holds.size).proportion_ci(level)
     return Estimate(float(holds.mean()), float(bounds.low), float(bounds.high))
+
+
+def bounded_mean(
+    values: Num[np.ndarray, " replicas"],
+    low: float = 0.0,
+    high: float = 1.0,
+    *,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Estimate:
+    """Return the mean over replicas of values that lie between two bounds, such as shares of layers, and its interval.
+
+    Where replicas differ it is that of `bootstrap_interval`. Where all n have the same value c a bootstrap would be
+    certain of it. But all that is known is that at least q = ((1 - level) / 2)^(1/n) of networks have it, by the
+    exact interval of a `share`, and that the others are within the bounds: the interval is
+
+        [q c + (1 - q) low, q c + (1 - q) high].
+
+    Args:
+        values: one a replica; a NaN leaves it out.
+        low: the least that a value can be: 0 of a share, -1 of a correlation.
+        high: the largest.
+        seed: of the resampling.
+        level: confidence.
+
+    Raises:
+        InputError: a value beyond the bounds.
+
+    Example:
+        >>> found = bounded_mean(np.full(20, 0.8))
+        >>> f"{found.value:.2f} in [{found.low:.2f}, {found.high:.2f}]"
+        '0.80 in [0.67, 0.83]'
+
+    References:
+        Clopper & Pearson (1934), "The use of confidence or fiducial limits", for q.
+    """
+    known = np.asarray(values, np.float64)
+    known = known[~np.isnan(known)]
+    if ((known < low) | (known > high)).any():
+        worst = known[np.argmax(np.maximum(low - known, known - high))]
+        raise InputError(f"values must lie between {low:g} and {high:g}, got {worst:g}: use bootstrap_interval")
+    if known.size == 0 or np.ptp(known) > EQUAL * (high - low):
+        return bootstrap_interval(np.mean, known, seed=seed, level=level)
+    check_level(level)
+    mean = float(known.mean())
+    agree = ((1 - level) / 2) ** (1 / known.size)
+    return Estimate(mean, agree * mean + (1 - agree) * low, agree * mean + (1 - agree) * high)
 
 
 def paired_difference(

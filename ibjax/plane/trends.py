@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Num
 
 from ibjax.errors import InputError, choose
-from ibjax.plane.resampling import RESAMPLES, Estimate, bootstrap_interval, check_level, spearman
+from ibjax.plane.resampling import RESAMPLES, Estimate, bootstrap_interval, bounded_mean, check_level, spearman
 
 FITS = ("vertical", "orthogonal")
 """Which distances a line makes small: those in y alone, or those from the line itself."""
@@ -58,8 +58,8 @@ def mean_rank_correlation(
         level: confidence.
 
     Returns:
-        The mean, in [-1, 1], and its bootstrap interval over replicas. A replica with fewer than three points is left
-        out; one whose y are all equal counts as 0.
+        The mean, in [-1, 1], and its interval over replicas, see `bounded_mean`. A replica with fewer than three points
+        is left out; one whose y are all equal counts as 0.
 
     Raises:
         InputError: shapes that do not fit.
@@ -71,7 +71,7 @@ def mean_rank_correlation(
     """
     x, y = _fitting(x, y)
     found = np.array([_spearman(x[known], own[known]) for own in y.T for known in [~np.isnan(own)]])
-    return bootstrap_interval(np.mean, found, seed=seed, level=level)
+    return bounded_mean(found, -1.0, 1.0, seed=seed, level=level)
 
 
 def depth_trend(values: Float[np.ndarray, "replicas layers"]) -> Float[np.ndarray, " replicas"]:

@@ -9,7 +9,7 @@ from ibjax.plotting.data import data_figure
 from ibjax.plotting.depth import depth_figure
 from ibjax.plotting.edge_images import edge_figure
 from ibjax.plotting.generalisation import generalisation_figure
-from ibjax.plotting.information import information_plane, snapshot_panel
+from ibjax.plotting.information import information_plane, plane_figure, snapshot_panel
 from ibjax.plotting.invertible import invertible_figure
 from ibjax.plotting.linear import irrelevant_figure, linear_figure
 from ibjax.plotting.markov import markov_figure
@@ -17,6 +17,7 @@ from ibjax.plotting.minimal import weight_figure
 from ibjax.plotting.noisy import noisy_figure
 from ibjax.plotting.phases import phase_figure
 from ibjax.plotting.quantised import quantised_figure
+from ibjax.plotting.random_labels import memorising_figure
 from ibjax.plotting.saxe import batch_gradient_figure, noise_figure
 from ibjax.plotting.style import style
 from ibjax.plotting.training import gradient_figure, training_curves
@@ -41,9 +42,11 @@ __all__ = [
     "irrelevant_figure",
     "linear_figure",
     "markov_figure",
+    "memorising_figure",
     "noise_figure",
     "noisy_figure",
     "phase_figure",
+    "plane_figure",
     "quantised_figure",
     "save_all",
     "save_curve",

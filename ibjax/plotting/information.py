@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
@@ -15,6 +16,7 @@ from ibjax.plotting.style import (
     EPOCH_COLORS,
     PLANE_INCHES,
     VIOLATION_COLOR,
+    epoch_axis,
     epoch_norm,
     format_epochs,
     frame_plane,
@@ -147,25 +149,85 @@ def snapshot_panel(plane: xr.Dataset, *, epochs: Sequence[int] | None = None, es
     figure = new_figure(1.2 + 3.3 * len(shown), 4.2)
     panels = figure.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False)[0]
     for axes, snapshot in zip(panels, shown, strict=True):
-        for layer in range(bits.sizes["layer"]):
-            color, marker = layer_look(layer)
-            at = bits.isel(snapshot=snapshot, layer=layer)
-            axes.scatter(
-                at["complexity"].values,
-                at["relevance"].values,
-                color=color,
-                marker=marker,
-                s=22,
-                alpha=0.75,
-                edgecolors="white",
-                linewidths=0.4,
-                label=layer_label(plane, layer),
-            )
-        frame_plane(axes, plane, bits)
+        _snapshot(axes, plane, bits, snapshot)
         axes.label_outer()
-        axes.set_title(f"epoch {int(measured[snapshot]):,}", fontsize=10)
     figure.suptitle(header(plane, estimator, width=45 * len(shown)), x=0.01, ha="left", fontsize=10)
     handles, labels = panels[0].get_legend_handles_labels()
     columns = legend_columns(len(labels), at_most=2 + 2 * len(shown))
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, handletextpad=0.2)
+    return figure
+
+
+def _snapshot(axes: Axes, plane: xr.Dataset, bits: xr.Dataset, snapshot: int) -> None:
+    """Draw every replica and layer at one snapshot."""
+    for layer in range(bits.sizes["layer"]):
+        color, marker = layer_look(layer)
+        at = bits.isel(snapshot=snapshot, layer=layer)
+        axes.scatter(
+            at["complexity"].values,
+            at["relevance"].values,
+            color=color,
+            marker=marker,
+            s=22,
+            alpha=0.75,
+            edgecolors="white",
+            linewidths=0.4,
+            label=layer_label(plane, layer),
+        )
+    frame_plane(axes, plane, bits)
+    axes.set_title(f"epoch {int(bits['epoch'].values[snapshot]):,}", fontsize=10)
+
+
+@style()
+def plane_figure(plane: xr.Dataset, peaks: Float[np.ndarray, "replicas layers"], *, estimator: int | str = 0) -> Figure:
+    """Draw the plane as the study's figure has it, and beside it what claims are judged by: paths over the epochs.
+
+    Args:
+        plane: A run's labelled arrays, informations in nats.
+        peaks: Epoch at which I(X;T) peaks, of the replicas that survived, NaN where it has no peak; see
+            `ibjax.plane.phases`.
+        estimator: Position in the run, or convention string, of the estimator to show.
+
+    Returns:
+        Above, every replica and layer in the plane at the start, on the way and at the end, see `snapshots_to_show`.
+        Below, I(X;T) and I(T;Y) of every layer in bits against the epoch: the mean over replicas and the range that
+        holds the middle nine tenths of them. Marks stand at the median peak of layers of which most have one, and the
+        last panel says of how many replicas each layer has.
+
+    Raises:
+        InputError: The run has no such estimator, or no replica survived.
+    """
+    bits = measured_bits(plane, estimator).transpose("replica", "layer", "snapshot")
+    epochs = bits["epoch"].values
+    shown = snapshots_to_show(epochs)
+    figure = new_figure(1.2 + 3.3 * max(len(shown), 3), 7.6)
+    above, below = figure.subfigures(2, 1, squeeze=False)[:, 0]
+    tops = above.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, snapshot in zip(tops, shown, strict=True):
+        _snapshot(axes, plane, bits, snapshot)
+        axes.label_outer()
+    rising, telling, counts = below.subplots(1, 3, width_ratios=(3, 3, 2))
+    found = np.isfinite(peaks)
+    for axes, name, text in ((rising, "complexity", "I(X;T) (bits)"), (telling, "relevance", "I(T;Y) (bits)")):
+        for layer in range(bits.sizes["layer"]):
+            color, marker = layer_look(layer)
+            paths = bits[name].isel(layer=layer).values
+            mean = paths.mean(axis=0)
+            axes.plot(epochs, mean, color=color, lw=1.5)
+            axes.fill_between(epochs, *np.quantile(paths, (0.05, 0.95), axis=0), color=color, alpha=0.15, lw=0)
+            if found[:, layer].mean() > 0.5:
+                at = np.median(peaks[found[:, layer], layer])
+                axes.plot(at, np.interp(at, epochs, mean), marker, color=color, ms=8, mec="white", zorder=5)
+        epoch_axis(axes, int(epochs[-1]))
+        axes.set(ylabel=text, ylim=(0, None))
+        axes.grid(alpha=0.25, lw=0.6)
+    places = np.arange(bits.sizes["layer"])
+    counts.bar(places, found.mean(axis=0), color=[layer_look(n)[0] for n in range(places.size)])
+    counts.set(ylim=(0, 1), ylabel="share with a peak of I(X;T)")
+    counts.set_xticks(
+        places, [layer_label(plane, n).split(" ")[0] for n in range(places.size)], rotation=45, ha="right"
+    )
+    figure.suptitle(header(plane, estimator, width=120), x=0.01, ha="left", fontsize=10)
+    handles, labels = tops[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=legend_columns(len(labels), at_most=8))
     return figure

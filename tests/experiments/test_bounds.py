@@ -42,4 +42,16 @@ def test_the_finite_sample_bound_holds_and_shrinks():
         bound = finite_sample_bound(encoder, within, m)
         assert abs(float(mutual_information(table)) - truth) < bound
     assert bound < 0.2
-    assert finite_sample_bound(encoder, within, 10) == pytest.approx(4 / np.e + 0, abs=2)
+    # By hand: of few samples both cells are as uncertain as can be, and labels' entropies are 0 and ln 2.
+    a = 2 + np.sqrt(2 * np.log(4 / 0.05))
+    labels = a * np.log(2) / np.sqrt(2) / np.sqrt(10)
+    assert finite_sample_bound(encoder, np.array([0, np.log(2)]), 10) == pytest.approx(4 / np.e + labels)
+
+
+def test_the_finite_sample_bound_leaves_room_for_labels_of_few_samples():
+    # What the proof needs: frequencies of each of |Y| + 2 distributions near the probabilities, by a sqrt(2) less.
+    rng, m, delta = np.random.default_rng(0), 50, 0.05
+    a = 2 + np.sqrt(2 * np.log(4 / delta))
+    for p in (np.full(64, 1 / 64), np.array([0.5, 0.5]), np.array([0.9, 0.1])):
+        distance = np.linalg.norm(rng.multinomial(m, p, size=4000) / m - p, axis=1)
+        assert np.mean(np.sqrt(2) * distance > a / np.sqrt(m)) <= delta / 4

@@ -1,19 +1,31 @@
 """Verdicts on planted networks, and one group that is trained."""
 
+import dataclasses
 import itertools
 import json
 from typing import NamedTuple
 from unittest import mock
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import synthetic
 import xarray as xr
 
+from ibjax.datasets import subset
 from ibjax.errors import InputError
-from ibjax.experiments import CompressionGeneralisation, compression_generalisation, run, study_of
-from ibjax.experiments.compression_generalisation import EARLY, INTERVENTIONS, claims, effects, figure, networks
-from ibjax.sweep import grid
+from ibjax.experiments import CompressionGeneralisation, compression_generalisation, run, study_of, szt
+from ibjax.experiments.compression_generalisation import (
+    EARLY,
+    INTERVENTIONS,
+    claims,
+    effects,
+    figure,
+    halves,
+    networks,
+)
+from ibjax.sweep import grid, trained_parameters
 
 REPLICAS, BINNING = 6, "binning:rule=width,width=0.07"
 FRACTIONS = (0.1, 0.2, 0.4, 0.8)
@@ -43,7 +55,7 @@ def planted(group, *, sign: float, effect: float, seed: int) -> xr.Dataset:
         complexity=(plane["complexity"].dims, path * np.log(2)),
         train_accuracy=(curve, accuracy),
         test_accuracy=(curve, accuracy - gap[:, None]),
-        test_loss=(curve, np.broadcast_to(np.abs(time - 2.0), accuracy.shape)),
+        early_stop=("replica", np.full(REPLICAS, float(np.abs(time - 2.0).argmin()))),
         gradient_mean=(layered, np.repeat(ratio[:, :, None], 3, axis=2)),
         gradient_std=(layered, np.ones((REPLICAS, time.size, 3))),
     )
@@ -147,6 +159,23 @@ def test_interventions_change_what_they_say():
     assert (made["label noise"].data.train.y != plain.data.train.y).any()
 
 
+def test_validation_and_test_are_apart():
+    base = CompressionGeneralisation(fraction=0.4)
+    whole = szt.study(base).data.test
+    validation, test = halves(whole, base.seed)
+    rows = [
+        set(map(bytes, np.asarray(part.x, np.uint8))) for part in (validation, test, whole, study_of(base).data.test)
+    ]
+    assert not rows[0] & rows[1]
+    assert rows[0] | rows[1] == rows[2]
+    assert rows[3] == rows[1]
+    assert abs(len(validation) - len(test)) <= 1
+    # Neither half is the even patterns.
+    assert 0.4 < np.mean(np.asarray(validation.x)[:, -1]) < 0.6
+    with pytest.raises(InputError, match="fewer than two patterns"):
+        halves(subset(whole, np.arange(1), "one"), 0)
+
+
 @pytest.mark.slow
 def test_a_group_is_trained_and_judged(tmp_path):
     config = CompressionGeneralisation(
@@ -156,6 +185,18 @@ def test_a_group_is_trained_and_judged(tmp_path):
     found = run(config, tmp_path, progress=False).load()
     assert dict(found.sizes)["intervention"] == 1
     assert len(networks(found, BINNING).gap) == 4
+    # Early stopping is where the loss on the validation half is lowest, as recomputed here.
+    own = dataclasses.replace(config, widths=(12, 3, 2), fraction=0.25)
+    study, (validation, _) = study_of(own), halves(szt.study(own).data.test, own.seed)
+    losses = []
+    for snapshot in range(len(study.epochs)):
+        folder = next((tmp_path / "groups").iterdir())
+        losses.append([])
+        for params in trained_parameters(study, folder, snapshot):
+            logits = study.functional.apply(params, jnp.asarray(validation.x))[0]
+            picked = jax.nn.log_softmax(logits)[np.arange(len(validation)), validation.y]
+            losses[-1].append(-float(picked.mean()))
+    np.testing.assert_array_equal(found["early_stop"].values.ravel(), np.argmin(losses, axis=0))
     assert all(claim.preliminary for claim in claims(found))
     figure(found).canvas.draw()
 

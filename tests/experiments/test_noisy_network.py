@@ -46,7 +46,7 @@ def test_what_is_planted_is_reproduced():
 
 def test_the_opposite_is_refuted():
     found = verdicts(planted(3.0, tracked=False, clusters=False, above=4.0))
-    assert found["bounded"] == found["bins-track"] == "refuted"
+    assert found["finite"] == found["bins-track"] == "refuted"
     assert found["clustering"] == found["clustering-tracks"] == "refuted"
     assert verdicts(planted(0.0))["compression"] == "refuted"
 
@@ -61,7 +61,7 @@ def test_infinite_information_is_no_number():
     found["complexity"][:] = np.nan
     judged = verdicts(found)
     assert judged["finite"] == "refuted"
-    assert judged["bounded"] == judged["compression"] == "inconclusive"
+    assert judged["compression"] == "inconclusive"
 
 
 def test_the_spread_is_that_of_a_loop():

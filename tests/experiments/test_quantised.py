@@ -14,7 +14,7 @@ from ibjax.experiments.quantised import BINNINGS, PRESETS, QuantisedNetworks, cl
 from ibjax.sweep import grid, joined
 
 
-def planted(activation: str, bits: int, *, falls, rises: bool = True, replicas: int = 6) -> xr.Dataset:
+def planted(activation: str, bits: int, *, falls, rises: bool = True, replicas: int = 8) -> xr.Dataset:
     """A run of six layers; ``falls`` is (estimators, replicas, layers) of truth values, or what broadcasts to it."""
     names = (exact(bits), *BINNINGS)
     plane = synthetic.make_plane(replicas, 60, estimators=names)
@@ -71,11 +71,14 @@ def test_what_is_planted_is_reproduced(verdicts):
 def test_what_is_not_there_is_refuted(verdicts):
     still = {"falls": NONE, "rises": False}
     found = verdicts(tanh_4=still, relu_4=still, tanh_32=still, relu_32=still)
-    assert set(found.values()) == {"refuted"}
+    shares_to_a_tenth = {name for name in found if name.startswith(("hidden-depend", "bins-decide"))}
+    assert {found[name] for name in set(found) - shares_to_a_tenth} == {"refuted"}
+    # That eight networks agree does not settle what up to a third of the others may do.
+    assert {found[name] for name in shares_to_a_tenth} == {"inconclusive"}
 
 
 def test_what_replicas_disagree_on_is_inconclusive(verdicts):
-    some = {"falls": (np.arange(6) < 3)[:, None]}
+    some = {"falls": (np.arange(8) < 4)[:, None]}
     found = verdicts(tanh_4=some, relu_4=some, tanh_32=some, relu_32=some)
     assert found["output-compresses, tanh, 4 bits"] == "inconclusive"
     assert found["hidden-depend, 4 bits"] == "inconclusive"
@@ -84,7 +87,7 @@ def test_what_replicas_disagree_on_is_inconclusive(verdicts):
 def test_one_run_is_judged_alone():
     found = claims(planted("tanh", 8, falls=ALL))
     assert [claim.name for claim in found] == ["fitting, tanh, 8 bits", "output-compresses, tanh, 8 bits"]
-    assert all(claim.preliminary for claim in found)  # 6 replicas of 20
+    assert all(claim.preliminary for claim in found)  # 8 replicas of 20
 
 
 @pytest.mark.filterwarnings("error")

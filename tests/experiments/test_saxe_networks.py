@@ -10,12 +10,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from ibjax.errors import InputError
 from ibjax.experiments import EXPERIMENTS, SaxeActivations, SaxeFullBatch, SaxeMNIST, make_sweep
 from ibjax.experiments.compression import falls_of, rank_trend
+from ibjax.experiments.saxe_full_batch import lost_at_equal_losses
 from ibjax.plane.schema import VARIABLES, make_plane
 from ibjax.sweep import Grid
 from ibjax.sweep.joined import join
 from ibjax.training import snapshot_epochs
 
-SIZE = {"replicas": 12, "epochs": 3000, "snapshots": 60}
+SIZE = {"replicas": 14, "epochs": 3000, "snapshots": 60}
 EPOCHS = snapshot_epochs(SIZE["epochs"], SIZE["snapshots"])
 TIME = np.log1p(EPOCHS)
 
@@ -25,6 +26,9 @@ def path(start, top, end, *, noise=0.01, layers=3, seed=0):
     random = np.random.default_rng(seed)
     curve = np.interp(TIME, np.log1p([0, 100, 2000]), [start, top, end])
     return curve[:, None] + noise * random.normal(size=(SIZE["replicas"], TIME.size, layers))
+
+
+LOSS = 1 - 0.9 * TIME / TIME[-1]
 
 
 def planted_run(config, by_estimator, **arrays):
@@ -98,7 +102,7 @@ def batches(*, full=5.0, batch=5.0, linear=10.0, turns=True):
     def run_of(config):
         end = (full if config.batch_size is None else batch) if config.activation == "tanh" else linear
         found = dict.fromkeys(config.measure, path(8, 10, end))
-        return planted_run(config, found, gradient_mean=snr[:, None] * np.ones(3), gradient_std=1.0)
+        return planted_run(config, found, gradient_mean=snr[:, None] * np.ones(3), gradient_std=1.0, train_loss=LOSS)
 
     return planted_sweep(BATCHES, run_of)
 
@@ -157,6 +161,23 @@ def test_the_fall_is_the_planted_one():
     np.testing.assert_allclose(falls.rise, 2, atol=0.15)
     assert (abs(np.log2(falls.peak / 100)) < 0.3).all()
     assert np.isnan(rank_trend(np.ones(9), np.arange(9), np.ones(9, bool)))
+
+
+def test_planes_are_compared_at_equal_losses():
+    # The second is as far at epoch 1000 as the first at the end, with the same plane by loss; it goes on to lose more.
+    key, size = BATCHES.measure[0], SIZE["replicas"]
+    far = np.interp(TIME, [0, np.log1p(1000), TIME[-1]], [0, TIME[-1], TIME[-1] + 1])
+    runs = [
+        planted_run(
+            BATCHES, {key: np.broadcast_to((10 - time)[:, None], (size, time.size, 3))}, train_loss=2 - time / 10
+        )
+        for time in (TIME, far)
+    ]
+    first, second = lost_at_equal_losses(*runs)
+    np.testing.assert_allclose(first, TIME[-1], rtol=1e-5)
+    np.testing.assert_allclose(second, first, atol=0.3)  # the snapshots about epoch 1000 lie so far apart
+    both = lost_at_equal_losses(runs[0], runs[0].assign(alive=runs[0]["alive"].where(runs[0]["replica"] > 2, 0)))
+    assert len(both[0]) == len(both[1]) == size - 3
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 
 from ibjax.errors import InputError
-from ibjax.plane import bootstrap_interval, paired_difference, power_law, rank_correlation, share
+from ibjax.plane import bootstrap_interval, bounded_mean, paired_difference, power_law, rank_correlation, share
 
 LAYERS = np.arange(1, 7)
 
@@ -192,3 +192,24 @@ def test_power_law_intervals_hold_the_truth_as_often_as_they_say():
 def test_bad_input_is_named(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_replicas_that_agree_are_as_sure_as_their_share():
+    everywhere = np.ones(20)
+    assert bounded_mean(everywhere) == pytest.approx(share(everywhere > 0))
+    assert bounded_mean(0 * everywhere) == pytest.approx(share(everywhere < 0))
+    found = bounded_mean(np.append(np.full(10, -1.0), np.nan), -1.0, 1.0)
+    agree = 0.025**0.1
+    assert found == pytest.approx((-1.0, -1.0, 1 - 2 * agree))
+    varied = np.random.default_rng(0).random(12)
+    assert bounded_mean(varied) == bootstrap_interval(np.mean, varied)
+    assert np.isnan(bounded_mean(np.array([np.nan]))).all()
+    with pytest.raises(InputError, match=r"between 0 and 1, got -0\.2"):
+        bounded_mean(np.array([0.5, -0.2]))
+
+
+def test_agreement_covers_the_mean_of_rare_exceptions():
+    # All but one network in twenty have every layer: ten that agree say little about the others.
+    random, truth = np.random.default_rng(0), 0.95
+    found = [bounded_mean((random.random(10) < truth).astype(float)) for _ in range(300)]
+    assert np.mean([f.low <= truth <= f.high for f in found if f.value == 1]) == 1

@@ -55,6 +55,17 @@ def test_noise_without_a_fall_has_no_transition():
             assert np.isnan(np.stack(place.interval)).all()
 
 
+def test_a_constant_ratio_has_no_transition():
+    # Not even by the rounding of its slopes, nor by noise whose size is that of the ratio's own spread.
+    std = np.ones((40, EPOCHS.size))
+    random = np.random.default_rng(0)
+    lasting = np.exp(0.3 * random.normal(size=std.shape))
+    of_few = np.sqrt(random.chisquare(20, size=std.shape) / 20)
+    for ratio in (0.3, 1.0, 7.123, lasting, of_few):
+        for place in snr_transition(EPOCHS, ratio * std, std):
+            assert np.isin(place.status, (PhaseStatus.NO_DROP, PhaseStatus.EDGE)).mean() > 0.95
+
+
 def test_a_fall_at_the_edge_is_censored():
     std = np.ones((1, EPOCHS.size))
     early = snr_transition(EPOCHS, (2.0 - 0.2 * np.log1p(EPOCHS))[None], std).by_epoch

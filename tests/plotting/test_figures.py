@@ -20,6 +20,7 @@ from ibjax.plotting import (
     animate,
     gradient_figure,
     information_plane,
+    plane_figure,
     save_all,
     snapshot_panel,
     training_curves,
@@ -31,6 +32,7 @@ from ibjax.plotting.style import LAYER_COLORS, LAYER_MARKERS, VIOLATION_COLOR, e
 FIGURES = {
     "plane": lambda plane: information_plane(plane).figure,
     "snapshots": snapshot_panel,
+    "plane and paths": lambda plane: plane_figure(plane, np.full((plane.sizes["replica"], plane.sizes["layer"]), 3.0)),
     "training": training_curves,
     "gradients": gradient_figure,
 }
