@@ -151,24 +151,51 @@ def claims(folder: tyro.conf.Positional[Path]) -> None:
 
 
 def status(folder: tyro.conf.Positional[Path]) -> None:
-    """Print how far a run is, whether it goes on now, and how long it still takes.
+    """Print how far a run or a sweep is, whether it goes on now, and how long it still takes.
 
     Args:
-        folder: folder of a run, finished or not.
+        folder: folder of a run or a sweep, finished or not.
     """
     from ibjax.sweep import status
 
+    if _is_sweep(folder):
+        _print_sweep_status(folder)
+        return
     found, console = status(folder), Console(highlight=False, soft_wrap=True)
     console.print(f"[bold]{escape(found.title)}[/]: {'finished' if found.finished else 'not finished'}")
-    console.print(
-        f"{found.chunks_done} of {found.chunks} chunks of replicas, epoch {found.epochs_done:.0f} of {found.epochs}"
-    )
+    console.print(_reached(found))
     took = ", ".join(f"{name} {value:.0f}" for name, value in found.seconds.items())
     left = "unknown" if found.left is None else f"{found.left:.0f}"
     console.print(f"{sum(found.seconds.values()):.0f} s so far ({took}), {left} s left")
     if found.masked is not None:
         lost = found.masked
         console.print(f"masked at epoch {lost.epoch}: {lost.diverged} diverged, {lost.dead} dead")
+    console.print(f"written by {found.holder}" if found.holder else "nobody writes into it now")
+
+
+def _reached(found: Any) -> str:
+    """How far a run is, in words."""
+    return f"{found.chunks_done} of {found.chunks} chunks of replicas, epoch {found.epochs_done:.0f} of {found.epochs}"
+
+
+def _print_sweep_status(folder: Path) -> None:
+    """How far a sweep is, and the groups that are neither finished nor still to come."""
+    from ibjax.sweep import sweep_status
+
+    found, console = sweep_status(folder), Console(highlight=False, soft_wrap=True)
+    whole = len(found.finished) == found.groups
+    console.print(f"[bold]{escape(found.title)}[/]: {'finished' if whole else 'not finished'}")
+    waiting = found.groups - len(found.finished) - len(found.begun) - len(found.failed)
+    console.print(
+        f"{found.groups} groups: {len(found.finished)} finished, {len(found.begun)} begun, {len(found.failed)} failed, "
+        f"{waiting} to come; {_duration(found.left)} left"
+    )
+    console.print(f"masked: {found.diverged} diverged, {found.dead} dead")
+    for name, run in found.begun.items():
+        running = "runs" if run.holder else "waits for --resume"
+        console.print(f"{escape(name)} {running}: {_reached(run)}, {_duration(run.left)} left")
+    for name, message in found.failed.items():
+        console.print(f"{escape(name)} failed: {escape(message)}")
     console.print(f"written by {found.holder}" if found.holder else "nobody writes into it now")
 
 
@@ -482,12 +509,6 @@ def _run_sweep(sweep: Any, out: Path, options: SweepOptions, first: bool) -> int
     from ibjax.sweep import forecast, prepare, processes, run_groups, share_programs
     from ibjax.sweep.groups import PLAN, write_json
 
-    console = Console(stderr=True, soft_wrap=True)
-
-    def announce(number: int, group: Any) -> None:
-        if first:
-            console.print(f"group {number + 1} of {len(sweep.groups)}: {group.slug}", highlight=False, markup=False)
-
     with share_programs():
         with processes.together(), _writing(out):
             if first and not options.dry_run:
@@ -500,7 +521,7 @@ def _run_sweep(sweep: Any, out: Path, options: SweepOptions, first: bool) -> int
         if options.dry_run:
             return 0
         with _writing(out):
-            joined, failures = run_groups(sweep, out, resume=True, announce=announce)
+            joined, failures = run_groups(sweep, out, resume=True)
     if first:
         _print_sweep(joined, options.dead)
     return _FAILED if failures else 0
@@ -861,12 +882,13 @@ def _print_sweep(found: Any, dead: str) -> None:
     console = Console(highlight=False)
     console.print(f"[bold]{escape(found.attrs['title'])}[/]")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    shown = 0
+    shown, again = 0, False
     for settings, run in groups_of(found):
         if not shown:
             for heading in settings:
                 table.add_column(heading, overflow="fold", min_width=len(heading))
-            for heading in ("replicas", "diverged", "dead"):
+            again = "restarts" in run.attrs
+            for heading in ("replicas", *["restarted"] * again, "diverged", "dead"):
                 table.add_column(heading, justify="right")
             for heading in ("training accuracy", "test accuracy"):
                 table.add_column(heading, justify="right", min_width=12)
@@ -881,7 +903,10 @@ def _print_sweep(found: Any, dead: str) -> None:
                 mean, half = mean_interval(kept[name].isel(snapshot=-1))
                 cells[place] = f"{float(mean):.3f} ±{float(half):.3f}"
         words = [escape(str(value)) for value in settings.values()]
-        table.add_row(*words, str(run.sizes["replica"]), str(lost.diverged), str(lost.dead), *cells)
+        counts = [run.sizes["replica"], lost.diverged, lost.dead]
+        if again:
+            counts.insert(1, len(json.loads(run.attrs["restarted"])))
+        table.add_row(*words, *map(str, counts), *cells)
     console.print(table)
     if shown > _SHOWN:
         console.print(f"and {shown - _SHOWN} more groups")

@@ -824,9 +824,9 @@ def test_sweep_tells_its_plan_and_what_failed(swept, finished):
     assert "caution: batch_size=4000,seed=1 cannot be run: batch_size must be from 1 to the 3277" in said
     assert "szt: batch_size_seed" in said
     assert "caution: batch_size=4000, seed=1 has no results: batch_size must be" in said
-    lines = answer.err.splitlines()
-    assert "group 1 of 2: batch_size=2048,seed=0" in lines
-    assert "group 2 of 2: batch_size=4000,seed=1" in lines
+    lines = [json.loads(line) for line in answer.err.splitlines()]
+    begun = [(line["group"], line["groups"], line["name"]) for line in lines if "done" not in line and "group" in line]
+    assert begun == [(1, 2, "batch_size=2048,seed=0"), (2, 2, "batch_size=4000,seed=1")]
     plan = json.loads((folder / "plan.json").read_text())
     assert [bool(group["problem"]) for group in plan["groups"]] == [False, True]
     found = ibjax.open(folder)
@@ -842,6 +842,16 @@ def test_a_sweep_is_shown_and_its_runs_too(swept):
     assert (answer.status, answer.err) == (0, "")
     assert answer.out in said.out
     assert "T1" in ask("show", folder / "groups" / "batch_size=2048,seed=0").out
+    assert "restarted" not in answer.out
+    told = ask("status", folder)
+    assert (told.status, told.err) == (0, "")
+    for words in (
+        "2 groups: 1 finished, 0 begun, 1 failed, 0 to come",
+        "masked: 0 diverged, 0 dead",
+        "batch_size=4000,seed=1 failed: batch_size must be",
+        "nobody writes into it now",
+    ):
+        assert words in told.out
     assert_complaint(ask("plot", folder), "is a sweep", folder / "groups")
     assert_complaint(ask("measure", folder, "--measure", "binning:bins=9"), "is a sweep")
 

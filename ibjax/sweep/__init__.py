@@ -9,7 +9,7 @@ from ibjax.sweep.merge import merge
 from ibjax.sweep.programs import share_programs
 from ibjax.sweep.remeasure import remeasure
 from ibjax.sweep.runner import run
-from ibjax.sweep.status import Status, status
+from ibjax.sweep.status import Status, SweepStatus, status, sweep_status
 from ibjax.sweep.store import open_run
 from ibjax.sweep.stored import over_snapshots, stored_layers, trained_parameters
 from ibjax.sweep.study import Study, data_key
@@ -25,6 +25,7 @@ __all__ = [
     "Status",
     "Study",
     "Sweep",
+    "SweepStatus",
     "data_key",
     "expand",
     "failures_of",
@@ -44,6 +45,7 @@ __all__ = [
     "share_programs",
     "status",
     "stored_layers",
+    "sweep_status",
     "trained_parameters",
     "use_every_core",
     "verify",

@@ -21,6 +21,7 @@ from ibjax.sweep.checkpoint import durable
 from ibjax.sweep.grid import Axis, Group
 from ibjax.sweep.joined import join, labelled
 from ibjax.sweep.lock import hold
+from ibjax.sweep.progress import Groups, Show, sweep_progress
 from ibjax.sweep.runner import run
 from ibjax.sweep.study import Study
 from ibjax.sweep.tables import TABLE, open_table
@@ -63,17 +64,12 @@ class Failure(NamedTuple):
     memory: bool = False
 
 
-Announce = Callable[[int, Group], None]
-"""(number from 0, group that begins) -> None."""
-
-
 def run_groups(
     sweep: Sweep,
     out: str | Path | None = None,
     *,
     resume: bool = False,
     progress: bool = True,
-    announce: Announce = lambda number, group: None,
 ) -> tuple[xr.Dataset, dict[str, Failure]]:
     """Run every group of a sweep and join the results.
 
@@ -90,8 +86,7 @@ def run_groups(
         sweep: what to run.
         out: folder for the results, which all processes see; None keeps them in memory, of one process only.
         resume: go on with the sweep in ``out``; starts afresh where there is none.
-        progress: show a progress bar for every group.
-        announce: called when a group begins.
+        progress: show a progress bar for every group and one over all of them.
 
     Returns:
         The joined results, see `open_sweep`, and the folder name -> failure of groups without results.
@@ -100,32 +95,39 @@ def run_groups(
         InputError: ``out`` holds something else, another process writes into it, or no group has results.
     """
     if out is None:
-        return _run_all(sweep, None, progress, announce)
+        return _run_all(sweep, None, progress)
     folder = Path(out)
     with contextlib.ExitStack() as held:
         with processes.together():
             if processes.is_first():
                 prepare(sweep, folder, resume)
                 held.enter_context(hold(folder))
-        return _run_all(sweep, folder, progress, announce)
+        return _run_all(sweep, folder, progress and processes.is_first())
 
 
-def _run_all(
-    sweep: Sweep, folder: Path | None, progress: bool, announce: Announce
-) -> tuple[xr.Dataset, dict[str, Failure]]:
+def _run_all(sweep: Sweep, folder: Path | None, progress: bool) -> tuple[xr.Dataset, dict[str, Failure]]:
     """Run the groups one after the other and join them."""
     owner = folder if processes.is_first() else None
     failures: dict[str, Failure] = {} if owner is None else read_failures(owner)
     runs: list[tuple[Group, xr.Dataset]] = []
-    for number, group in enumerate(sweep.groups):
-        announce(number, group)
-        found = _run_group(sweep, group, folder, failures.pop(group.slug, None), progress)
-        if isinstance(found, Failure):
-            failures[group.slug] = found
-        else:
-            runs.append((group, found))
-        if owner is not None:
-            write_json(owner / FAILURES, {slug: failure._asdict() for slug, failure in failures.items()})
+    weights = expected_seconds(folder, [group.slug for group in sweep.groups])
+    with sweep_progress(sweep.title, weights, progress) as show:
+        for group in sweep.groups:
+            if isinstance(show, Groups):
+                show.begin(group.slug)
+            found = _run_group(sweep, group, folder, failures.pop(group.slug, None), show)
+            if isinstance(found, Failure):
+                failures[group.slug] = found
+            else:
+                runs.append((group, found))
+            if isinstance(show, Groups):
+                if isinstance(found, Failure):
+                    show.end(failure=found.message)
+                else:
+                    lost = json.loads(found.attrs.get("masked", "{}"))
+                    show.end(masked=lost.get("diverged", 0) + lost.get("dead", 0))
+            if owner is not None:
+                write_json(owner / FAILURES, {slug: failure._asdict() for slug, failure in failures.items()})
     if not runs:
         slug, failure = next(iter(failures.items()))
         raise InputError(f"no group of the sweep could be run; {slug}: {failure.message}")
@@ -154,7 +156,7 @@ def open_sweep(folder: str | Path) -> xr.Dataset:
         InputError: no sweep is there, none of its groups is finished, or it is damaged or of a newer version.
     """
     folder = Path(folder)
-    stored = _stored(folder)
+    axes, groups, title = stored_groups(folder)
     path = folder / stores.RESULTS
     if path.exists():
         try:
@@ -163,11 +165,7 @@ def open_sweep(folder: str | Path) -> xr.Dataset:
             raise InputError(
                 f"{path} is damaged ({error}): delete it and run again with --resume, which writes it anew"
             ) from error
-    axes = tuple(Axis(name, {k: tuple(map(_tuple, v)) for k, v in values.items()}) for name, values in stored["axes"])
-    groups, runs = [], []
-    for index in itertools.product(*(range(len(axis)) for axis in axes)):
-        settings = {k: v[place] for axis, place in zip(axes, index, strict=True) for k, v in axis.values.items()}
-        groups.append(Group(index, settings, None))
+    runs = []
     for group in groups:
         if (folder / GROUPS / group.slug / stores.RESULTS).exists():
             plane = stores.open_run(folder / GROUPS / group.slug)
@@ -175,7 +173,22 @@ def open_sweep(folder: str | Path) -> xr.Dataset:
                 runs.append((group, plane))
     if not runs:
         raise InputError(f"no group of {folder} is finished yet: each is a run of its own in {folder / GROUPS}")
-    return join(axes, runs, _by_place(groups, read_failures(folder)), {"title": stored["title"]}, None)
+    return join(axes, runs, _by_place(groups, read_failures(folder)), {"title": title}, None)
+
+
+def stored_groups(folder: str | Path) -> tuple[tuple[Axis, ...], list[Group], str]:
+    """The axes of the sweep in a folder, its groups, without their configs, and its title.
+
+    Raises:
+        InputError: no sweep is there, or it is damaged or of a newer version.
+    """
+    stored = _stored(Path(folder))
+    axes = tuple(Axis(name, {k: tuple(map(_tuple, v)) for k, v in values.items()}) for name, values in stored["axes"])
+    groups = []
+    for index in itertools.product(*(range(len(axis)) for axis in axes)):
+        settings = {k: v[place] for axis, place in zip(axes, index, strict=True) for k, v in axis.values.items()}
+        groups.append(Group(index, settings, None))
+    return axes, groups, stored["title"]
 
 
 def open_results(folder: str | Path) -> xr.Dataset:
@@ -197,6 +210,16 @@ def read_failures(folder: Path) -> dict[str, Failure]:
     if not (folder / FAILURES).exists():
         return {}
     return {slug: Failure(**failure) for slug, failure in _read_json(folder / FAILURES).items()}
+
+
+def expected_seconds(folder: Path | None, groups: Sequence[str]) -> dict[str, float]:
+    """Folder name -> seconds that the plan foresees for the group; all 1 where the folder has none with times."""
+    planned = {}
+    if folder is not None and (folder / PLAN).exists():
+        planned = {group["folder"]: group["seconds"] for group in _read_json(folder / PLAN)["groups"]}
+    known = [seconds for seconds in planned.values() if seconds]
+    usual = sum(known) / len(known) if known else 1.0
+    return {name: planned.get(name) or usual for name in groups}
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -239,7 +262,7 @@ def prepare(sweep: Sweep, folder: Path, resume: bool) -> None:
 
 
 def _run_group(
-    sweep: Sweep, group: Group, folder: Path | None, failed: Failure | None, progress: bool
+    sweep: Sweep, group: Group, folder: Path | None, failed: Failure | None, progress: Show
 ) -> xr.Dataset | Failure:
     """A group's results, or why there are none."""
     place = None if folder is None else folder / GROUPS / group.slug

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -108,16 +109,18 @@ class Tally:
 
     def __init__(self) -> None:
         """Begin at nothing."""
-        self.key, self.own = f"ibjax/done/{next(_TURNS)}/", 0
+        self.key, self.own = f"ibjax/done/{next(_TURNS)}/", Counter[str]()
 
-    def add(self, done: int) -> int:
-        """Say that this process has done so much more; returns what all have done."""
-        self.own += done
+    def add(self, **more: int) -> Counter[str]:
+        """Say that this process has done so much more, of each name; returns what all have done."""
+        self.own.update(more)
         if count() == 1:
-            return self.own
-        client = _client()
-        client.key_value_set(f"{self.key}{index()}", str(self.own), allow_overwrite=True)
-        return sum(int(text) for _, text in client.key_value_dir_get(self.key))
+            return self.own.copy()
+        client, total = _client(), Counter[str]()
+        client.key_value_set(f"{self.key}{index()}", json.dumps(self.own), allow_overwrite=True)
+        for _, text in client.key_value_dir_get(self.key):
+            total.update(json.loads(text))
+        return total
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from ibjax.plane.schema import VARIABLES
 from ibjax.sweep import processes
 from ibjax.sweep import store as stores
 from ibjax.sweep.lock import hold
-from ibjax.sweep.progress import LINES_EVERY, progress_bar
+from ibjax.sweep.progress import LINES_EVERY, Show, progress_bar
 from ibjax.sweep.stored import parameters_at
 from ibjax.sweep.study import Study
 
@@ -72,7 +72,7 @@ def fill(
     place: int,
     chunks: Sequence[int],
     *,
-    progress: bool,
+    progress: Show,
     again: bool,
 ) -> None:
     """Measure these chunks by ``estimators`` and write them from ``place`` on along the estimator dimension.

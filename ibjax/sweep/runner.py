@@ -4,7 +4,7 @@ import contextlib
 import functools
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from ibjax.sweep import store as stores
 from ibjax.sweep.checkpoint import load_state, save_state
 from ibjax.sweep.lock import hold
 from ibjax.sweep.plan import Segment, plan
-from ibjax.sweep.progress import progress_bar, say
+from ibjax.sweep.progress import Show, progress_bar, say
 from ibjax.sweep.record import Record
 from ibjax.sweep.remeasure import fill
 from ibjax.sweep.restart import parts_of, restart
@@ -36,7 +36,7 @@ _REPLICAS = PartitionSpec("replica")
 _EVERYWHERE = PartitionSpec()
 
 
-def run(study: Study, out: str | Path | None = None, *, resume: bool = False, progress: bool = True) -> xr.Dataset:
+def run(study: Study, out: str | Path | None = None, *, resume: bool = False, progress: Show = True) -> xr.Dataset:
     """Run a study on all devices and return its results.
 
     One program is compiled. Each device executes one chunk of replicas at a time; training, gradient statistics and
@@ -53,7 +53,7 @@ def run(study: Study, out: str | Path | None = None, *, resume: bool = False, pr
         study: what to run.
         out: folder for the results, which all processes see; None keeps them in memory, of one process only.
         resume: go on with the run in ``out``; starts afresh where there is none.
-        progress: show a progress bar, of the first process only.
+        progress: show a progress bar, of the first process only; or where the sweep is that this is a group of.
 
     Returns:
         The results; see `ibjax.open`.
@@ -76,7 +76,7 @@ def run(study: Study, out: str | Path | None = None, *, resume: bool = False, pr
         >>> dict(plane.complexity.sizes)
         {'estimator': 1, 'replica': 2, 'snapshot': 4, 'layer': 2}
     """
-    progress = progress and processes.is_first()
+    progress = progress if processes.is_first() else False
     if out is None:
         if processes.count() > 1:
             raise InputError("several processes have no memory in common: name a folder with out that all of them see")
@@ -92,7 +92,7 @@ def run(study: Study, out: str | Path | None = None, *, resume: bool = False, pr
         return _run(study, folder, resume, progress)
 
 
-def _run(study: Study, folder: Path | None, resume: bool, progress: bool) -> xr.Dataset:
+def _run(study: Study, folder: Path | None, resume: bool, progress: Show) -> xr.Dataset:
     steps = -(-len(study.data.train) // (study.config.batch_size or len(study.data.train)))
     segments = plan(study.epochs, steps)
     made: list[stores.Store] = []
@@ -136,19 +136,25 @@ def _run(study: Study, folder: Path | None, resume: bool, progress: bool) -> xr.
     return (store if processes.is_first() else stores.reopen(Path(folder or ""), "r")).dataset()
 
 
-def _train(study: Study, store: stores.Store, segments: list[Segment], waiting: list[int], progress: bool) -> Times:
+def _train(study: Study, store: stores.Store, segments: list[Segment], waiting: list[int], progress: Show) -> Times:
     """Train this process's share of the waiting chunks, and wait for the others; returns what it took so far."""
     folder, times = store.folder, load_times(store.folder)
-    tally, before = processes.Tally(), study.config.epochs * (study.chunks - len(waiting))
-    done = 0
+    tally, done = processes.Tally(), 0
+    # Chunks that are done: the first process counts them.
+    trained = [chunk for chunk in range(study.chunks) if chunk not in waiting] if processes.is_first() else []
+    lost = {chunk: store.masked(chunk) for chunk in trained}
+    tally.add(epochs=study.config.epochs * len(trained), chunks=len(trained), masked=sum(lost.values()))
     with progress_bar(study.heading, study.config.epochs, progress) as report:
 
-        def tell(epochs: int, accuracy: float | None) -> int:
-            """Say that so many epochs more are trained; returns how many it are since the last time, of all."""
+        def tell(epochs: int, accuracy: float | None, masked: Mapping[int, int] = {}, chunks: int = 0) -> int:
+            """Say that so much more is done; returns how many epochs it are since the last time, of all."""
             nonlocal done
-            last, done = done, before + tally.add(epochs)
+            more = sum(masked.values()) - sum(lost.get(chunk, 0) for chunk in masked)
+            lost.update(masked)
+            total = tally.add(epochs=epochs, chunks=chunks, masked=more)
+            last, done = done, total["epochs"]
             if done != last:
-                report(done // study.chunks, accuracy)
+                report(done // study.chunks, accuracy, chunks_done=total["chunks"], masked=total["masked"])
             return done - last
 
         with processes.together(meanwhile=lambda: tell(0, None)):
@@ -157,8 +163,10 @@ def _train(study: Study, store: stores.Store, segments: list[Segment], waiting: 
             if program is not None:
                 times = times.add(compiled=program.seconds)
                 _keep(folder, times)
-                tally.add(sum(_epoch(segments, chunk.segments) for chunk in left))
             chosen = [chunk.index for chunk in left]
+            begun = {chunk.index: store.masked(chunk.index) for chunk in left if chunk.segments}
+            whole = sum(chunk.segments == len(segments) for chunk in left)
+            tell(sum(_epoch(segments, chunk.segments) for chunk in left), None, begun, whole)
             left = [chunk for chunk in left if chunk.segments < len(segments)]
             while program is not None and left:
                 # One round: chunks that have come equally far, one a device.
@@ -166,8 +174,8 @@ def _train(study: Study, store: stores.Store, segments: list[Segment], waiting: 
                 batch = [chunk for chunk in left if chunk.segments == reached][: program.devices]
                 left = [chunk for chunk in left if chunk not in batch]
                 for step in _round(study, program, store, batch, segments):
-                    trained = tell(step.epochs, step.accuracy)
-                    times = times.add(trained=step.trained, written=step.written, epochs=trained)
+                    epochs = tell(step.epochs, step.accuracy, step.masked, step.chunks)
+                    times = times.add(trained=step.trained, written=step.written, epochs=epochs)
                     _keep(folder, times)
             if program is not None and study.restarts:
                 for index in chosen:
@@ -182,7 +190,7 @@ def _keep(folder: Path | None, times: Times) -> None:
         save_times(folder, times)
 
 
-def _fill_added(study: Study, store: stores.Store, chunks: Sequence[int], progress: bool) -> None:
+def _fill_added(study: Study, store: stores.Store, chunks: Sequence[int], progress: Show) -> None:
     """Measure anew what `remeasure` had added to the results and is not whole."""
     for place, name in enumerate(json.loads(store.attrs["estimators"])[len(study.estimators) :], len(study.estimators)):
         fill(study, store, [parse_layer(name)], place, chunks, progress=progress, again=False)
@@ -306,12 +314,16 @@ class _Step(NamedTuple):
     Attributes:
         epochs: that it trained, added over chunks.
         accuracy: mean training accuracy at its last snapshot, None where it took none.
+        masked: chunk -> its replicas that are masked at that snapshot; empty where it took none.
+        chunks: that are whole with it.
         trained: seconds of training.
         written: seconds of writing.
     """
 
     epochs: int
     accuracy: float | None
+    masked: dict[int, int]
+    chunks: int
     trained: float
     written: float
 
@@ -332,10 +344,14 @@ def _round(
         began = time.perf_counter()
         state, snapshots = program.go(state, part.slots)
         trained = time.perf_counter()
-        accuracy = None
+        accuracy, masked = None, {}
         if part.stop > part.first:
             snapshots = jax.device_get(snapshots)
             accuracy = float(snapshots.train_accuracy[:, part.slots.observe][:, -1].mean())
+            dead = ~snapshots.alive[:, part.slots.observe][:, -1]
+            for lane, chunk in enumerate(batch):
+                real = study.replicas - chunk.index * width  # the rest of the last chunk is padding
+                masked[chunk.index] = int(_lane(dead, lane, width)[:real].sum())
             for lane, chunk in enumerate(batch):
                 _write(study, store, chunk, _lane(snapshots, lane, width), part)
         if store.folder is not None:
@@ -344,7 +360,8 @@ def _round(
                 # Data, what vouches for them, and the state that goes on from there, in this order.
                 store.commit(chunk.index, number, part.epoch)
                 save_state(stores.state_file(store.folder, chunk.index), _lane(host, lane, width), number)
-        yield _Step((part.epoch - epoch) * len(batch), accuracy, trained - began, time.perf_counter() - trained)
+        whole, written = len(batch) * (number == len(segments)), time.perf_counter() - trained
+        yield _Step((part.epoch - epoch) * len(batch), accuracy, masked, whole, trained - began, written)
         epoch = part.epoch
 
 

@@ -142,6 +142,14 @@ class Store:
         """Id of a replica -> the attempt that its values are of, for those that were trained again."""
         return {replica: attempt for record in self.records.values() for replica, attempt in record.again.items()}
 
+    def masked(self, chunk: int) -> int:
+        """How many of a chunk's replicas had diverged or were dead at its last snapshot on disk."""
+        regions = self.records.get(chunk, Record()).regions.get("alive", ())
+        if not regions:
+            return 0
+        stop = regions[-1].stop
+        return int((~self.read("alive", chunk, slice(stop - 1, stop))).sum())
+
     def forget(self, chunk: int, names: Sequence[str], *, training: bool) -> None:
         """Remove parts of a chunk, and with ``training`` its state, so that they are computed anew."""
         if self.folder is None:

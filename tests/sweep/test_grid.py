@@ -32,10 +32,14 @@ from ibjax.sweep import (
     runner,
     select,
     share_programs,
+    status,
+    store,
+    sweep_status,
 )
 from ibjax.sweep.costs import program_key
 from ibjax.sweep.groups import read_failures
 from ibjax.sweep.lock import hold
+from ibjax.sweep.record import load_record, save_record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -331,13 +335,15 @@ def test_select_finds_one_group_by_its_settings(swept):
 
 
 def test_an_interrupted_sweep_goes_on(swept, tmp_path, monkeypatch):
-    def stop(number, group):
-        if number == 1:
+    def stop(config):
+        if config.rate == 0.05:
             raise KeyboardInterrupt
+        return study_of(config)
 
     with pytest.raises(KeyboardInterrupt):
-        run_groups(sweep_of(RATES), tmp_path, resume=True, progress=False, announce=stop)
+        run_groups(sweep_of(RATES, study=stop), tmp_path, resume=True, progress=False)
     half = open_sweep(tmp_path)
+    assert (sweep_status(tmp_path).finished, sweep_status(tmp_path).begun) == (("rate=0.5",), {})
     assert half["finished"].values.tolist() == [True, False]
     wanted = swept[1]["train_loss"].isel(widths_epochs_measure_replicas=0, snapshot=slice(3)).values
     np.testing.assert_array_equal(half["train_loss"].values[0], wanted[0])
@@ -397,6 +403,48 @@ def test_damage_is_one_line(folder, tmp_path):
     ):
         (folder / "sweep.json").write_text(text)
         assert part in complaint(open_sweep, folder)
+
+
+def test_how_far_a_sweep_is(folder):
+    names = [group.slug for group in sweep_of(DEEPER).groups]
+    found = sweep_status(folder)
+    assert (found.groups, found.finished, found.begun, found.failed) == (4, tuple(names), {}, {})
+    assert (found.left, found.diverged, found.dead, found.holder) == (0, 0, 0, None)
+    # One is half way, one has not begun, one is damaged.
+    begun, damaged, missing = (folder / "groups" / name for name in names[:3])
+    store.reopen(begun).note(status=store.UNFINISHED)
+    file = store.record_file(begun, 1)
+    save_record(file, load_record(file)._replace(epochs=1))
+    (damaged / "results.zarr" / "zarr.json").write_text("{")
+    shutil.rmtree(missing)
+    seconds = [{"folder": name, "seconds": 10 * (place + 1)} for place, name in enumerate(names)]
+    (folder / "plan.json").write_text(json.dumps({"groups": seconds}))
+    found = sweep_status(folder)
+    assert (found.finished, list(found.begun), list(found.failed)) == ((names[3],), names[:1], names[1:2])
+    assert "is damaged" in found.failed[names[1]]
+    # Foreseen were the last group's 40 seconds, and 7.5 for 1.5 of the first one's 2 epochs.
+    took = sum(sum(status(folder / "groups" / name).seconds.values()) for name in (names[0], names[3]))
+    assert found.begun[names[0]].epochs_done == 1.5
+    assert found.left == pytest.approx(found.begun[names[0]].left + 30 * took / (40 + 7.5))
+    with hold(folder):
+        assert sweep_status(folder).holder.pid > 0
+
+
+def test_lines_tell_of_the_sweep(tmp_path, capsys):
+    grid = Grid({"rate": [0.5, 0.05], "batch_size": [24, 1000]})
+    run_groups(sweep_of(grid), tmp_path)
+    said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert {line["groups"] for line in said if "groups" in line} == {4}
+    begun = {line["group"]: line["name"] for line in said if "groups" in line}
+    assert list(begun.items()) == [(i + 1, group.slug) for i, group in enumerate(sweep_of(grid).groups)]
+    overall = [line["overall"] for line in said if "groups" in line]
+    assert overall == sorted(overall)
+    assert (overall[0], overall[-1]) == (0.0, 0.75)  # the last group fails at once
+    assert [line["groups_failed"] for line in said if "group" in line][-1] == 1
+    assert [line["note"][:10] for line in said if "note" in line] == ["batch_size"] * 2
+    ended = [line for line in said if line.get("done") == 2]
+    assert [(line["chunks_done"], line["masked"], line["total"]) for line in ended] == [(2, 0, 2)] * len(ended)
+    assert {line["group"] for line in ended} == {1, 3}
 
 
 # Groups that fail ------------------------------------------------------------------------------------------------

@@ -180,11 +180,11 @@ def test_work_is_dealt_out_whole(three):
 def test_work_is_added_up(three):
     def add(index):
         tally = processes.Tally()
-        tally.add(index)
+        tally.add(epochs=index, chunks=1)
         processes.gather(None)
-        return tally.add(0)
+        return tally.add(epochs=0)
 
-    assert three(add) == [3, 3, 3]
+    assert three(add) == [{"epochs": 3, "chunks": 3}] * 3
 
 
 def test_different_settings_are_told(three):
@@ -206,7 +206,8 @@ def test_who_waits_can_do_something_meanwhile(three):
 
 def test_one_process_needs_no_other():
     tally = processes.Tally()
-    assert (tally.add(2), tally.add(3), processes.gather("x"), processes.is_first()) == (2, 5, ["x"], True)
+    assert (tally.add(epochs=2), tally.add(epochs=3, masked=1)) == ({"epochs": 2}, {"epochs": 5, "masked": 1})
+    assert (processes.gather("x"), processes.is_first()) == (["x"], True)
     with pytest.raises(KeyError), processes.together():
         raise KeyError
 

@@ -5,11 +5,12 @@ import json
 import time
 
 import pytest
+from rich.console import Console
 
 from ibjax.errors import InputError
 from ibjax.sweep import open_run, progress, status, store
 from ibjax.sweep.lock import hold
-from ibjax.sweep.progress import progress_bar, say
+from ibjax.sweep.progress import progress_bar, say, sweep_progress
 from ibjax.sweep.times import Times, load_times, save_times
 
 
@@ -70,13 +71,52 @@ def test_without_a_terminal_a_segment_is_a_line_of_json(capsys, monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     with progress_bar("a [run]", 4, True) as report:
         report(1, None)
-        report(2, 0.51234)
+        report(2, 0.51234, masked=3)
         report(4, None)
     first, second, third = lines(capsys)
     told = {"title": "a [run]", "unit": "epochs", "total": 4}
     assert first == {**told, "done": 1, "seconds": 10, "left": None, "training_accuracy": None}
-    assert second == {**told, "done": 2, "seconds": 20, "left": 20, "training_accuracy": 0.5123}
+    assert second == {**told, "done": 2, "seconds": 20, "left": 20, "training_accuracy": 0.5123, "masked": 3}
     assert third == {**told, "done": 4, "seconds": 40, "left": 0, "training_accuracy": 0.5123}
+
+
+def drawn(monkeypatch) -> Console:
+    """What would be a terminal."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=200, color_system=None)
+    monkeypatch.setattr(progress, "Console", lambda **_: console)
+    return console
+
+
+def test_a_terminal_has_a_bar_of_the_run_and_one_of_the_sweep(monkeypatch):
+    console, clock = drawn(monkeypatch), iter(range(0, 10_000, 10))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with sweep_progress("a [sweep]", {"x": 1.0, "y": 3.0}, True) as groups:
+        groups.begin("x")
+        with progress_bar("a run", 4, groups) as report:
+            report(2, 0.5, chunks_done=1, masked=2)
+            groups.bars.refresh()  # which it does ten times a second
+        assert groups.share == 0.125
+        groups.end(masked=2)
+        assert (groups.share, groups.facts["overall"]) == (0.25, 0.25)
+        groups.begin("y")
+        with progress_bar("a run", 4, groups) as report:
+            report(4, 0.5)
+            report(2, None)  # what is measured after the training goes from 0 again
+        assert groups.share == 1.0
+        groups.end(failure="it broke")
+    shown = console.file.getvalue()
+    for text in ("a [sweep]", "2/4 epochs, 1 chunks done, 2 masked, training accuracy 0.500", "group 2 of 2: y"):
+        assert text in shown
+    assert "1 failed, 2 replicas masked" in shown
+
+
+def test_a_terminal_has_a_bar_of_a_run(monkeypatch):
+    console = drawn(monkeypatch)
+    with progress_bar("a [run]", 4, True) as report:
+        report(1, None, masked=0)
+        report(3, None, masked=1)
+    assert "3/4 epochs, 1 masked" in console.file.getvalue()
+    assert "a [run]" in console.file.getvalue()
 
 
 def test_many_reports_are_fewer_lines(capsys):
