@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ibjax.bottleneck.batch import TABLE, batched
 from ibjax.bottleneck.reduce import MERGE_TOLERANCE, Reduction, reduce
 from ibjax.bottleneck.table import Table
 from ibjax.errors import InputError
@@ -54,6 +55,7 @@ class Agglomeration(NamedTuple):
         return np.concatenate([rank[inverse], [-1]])[self.reduction.index]
 
 
+@batched(joint=TABLE, stack=False)
 def agglomerative(joint: Any, *, merge_tolerance: float = MERGE_TOLERANCE) -> Agglomeration:
     """Merge inputs pair by pair, always the two clusters whose merger loses least of I(T;Y).
 
@@ -67,11 +69,12 @@ def agglomerative(joint: Any, *, merge_tolerance: float = MERGE_TOLERANCE) -> Ag
     at again only when its old loss, from then on a bound from below, is the least of all.
 
     Args:
-        joint: see `ibjax.bottleneck.solve`.
+        joint: see `ibjax.bottleneck.solve`; with leading axes several problems, one after the other.
         merge_tolerance: see `ibjax.bottleneck.reduce`; a larger one makes fewer distinct inputs.
 
     Returns:
         The tree. `scipy.cluster.hierarchy.dendrogram(found.linkage)` draws it, and the other functions there take it.
+        With leading axes an array of trees, for they have sizes of their own.
 
     Raises:
         InputError: the table is wrong, or has more than 16,384 distinct inputs.

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ibjax.bottleneck.batch import TABLE, batched
 from ibjax.bottleneck.certificate import GapKind
 from ibjax.bottleneck.labelled import labelled
 from ibjax.bottleneck.lanes import Lanes
@@ -246,6 +247,7 @@ class InformationCurve(NamedTuple):
         return float(max(run / rise, 1.0))
 
 
+@batched(joint=TABLE, stack=False)
 def curve(
     joint: Any,
     betas: Any = None,
@@ -262,7 +264,8 @@ def curve(
     from below, the certificate's dual value one from above.
 
     Args:
-        joint: see `solve`.
+        joint: see `solve`; with leading axes several problems, one after the other. Where numbers suffice `solve_many`
+            is faster.
         betas: trade-offs, in nats. None chooses them: from the slopes between the solutions so far, until the two
             bounds are nowhere more than I(X;Y) / 1000 apart, jumps included; and for two labels up to beta = 64 on both
             sides of every transition, at most 1 % apart. `transitions` locates them closer, at several times the cost.
@@ -273,7 +276,7 @@ def curve(
         progress: called with the curve so far after every round of chosen betas.
 
     Returns:
-        The curve, betas in increasing order.
+        The curve, betas in increasing order; with leading axes an array of curves.
 
     Raises:
         InputError: the table, a beta or a setting is wrong.

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ibjax.bottleneck.agglomerative import agglomerate, negative_entropy, xlogx
+from ibjax.bottleneck.batch import TABLE, batched
 from ibjax.bottleneck.blahut_arimoto import LOG_FLOOR, log_likelihood
 from ibjax.bottleneck.lanes import Status, bounded_log
 from ibjax.bottleneck.reduce import MERGE_TOLERANCE, Reduction, reduce
@@ -34,6 +35,8 @@ SMALLEST = 16
 
 class DeterministicBottleneck(NamedTuple):
     """An encoder of small H(T) - alpha H(T|X) - beta I(T;Y); nats, NumPy arrays in double precision.
+
+    Of several problems every field is an array with their axes first, clusters filled up with zeros.
 
     Attributes:
         beta: the trade-off.
@@ -66,11 +69,12 @@ class DeterministicBottleneck(NamedTuple):
     status: Status
 
 
+@batched(joint=TABLE, beta=0, alpha=0)
 def deterministic(
     joint: Any,
-    beta: float,
+    beta: Any,
     *,
-    alpha: float = 0.0,
+    alpha: Any = 0.0,
     clusters: int | None = None,
     restarts: int = RESTARTS,
     key: Any = None,
@@ -95,9 +99,9 @@ def deterministic(
     programming, in m^2 operations, and no encoder is better (``exact``), unless they are more than ``clusters``.
 
     Args:
-        joint: see `ibjax.bottleneck.solve`.
-        beta: positive; multiplies I(T;Y) in nats.
-        alpha: between 0 and 1.
+        joint: see `ibjax.bottleneck.solve`; with leading axes several problems, one after the other.
+        beta: positive; multiplies I(T;Y) in nats. One, or one for each problem of the leading axes.
+        alpha: between 0 and 1, one or many.
         clusters: at most so many; None is one per distinct input.
         restarts: random starts.
         key: of the random starts, None is ``jax.random.key(0)``.
@@ -439,9 +443,7 @@ def _descend(rows: np.ndarray, labels: np.ndarray, slots: int, beta: float) -> n
 
 
 def _checked(beta: Any, alpha: Any, restarts: int, max_iterations: int) -> float:
-    if np.ndim(beta) != 0:
-        raise InputError(f"beta must be one number, got shape {np.shape(beta)}")
-    if np.ndim(alpha) != 0 or not 0 <= alpha <= 1:
+    if not 0 <= alpha <= 1:
         raise InputError(f"alpha is {alpha}: it must be between 0, the deterministic bottleneck, and 1, the bottleneck")
     if restarts < 0:
         raise InputError(f"restarts is {restarts}: it must be at least 0")

@@ -4,11 +4,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ibjax.bottleneck.batch import batched
 from ibjax.errors import InputError
 
 
 class GaussianBottleneck(NamedTuple):
     """The optimal T = A X + noise of unit covariance; informations in nats.
+
+    Of several problems every field is an array with their axes first, directions not in use filled up with zeros.
 
     Attributes:
         beta: the trade-off.
@@ -27,7 +30,8 @@ class GaussianBottleneck(NamedTuple):
     thresholds: np.ndarray
 
 
-def gaussian(cov_xx: Any, cov_xy: Any, cov_yy: Any, beta: float) -> GaussianBottleneck:
+@batched(cov_xx=2, cov_xy=2, cov_yy=2, beta=0)
+def gaussian(cov_xx: Any, cov_xy: Any, cov_yy: Any, beta: Any) -> GaussianBottleneck:
     """Solve the bottleneck of jointly Gaussian X and Y: project on the canonical directions, with noise.
 
     With lambda_i = 1 - rho_i^2, rho_i the canonical correlations, direction i is in use above beta_i = 1 / rho_i^2:
@@ -38,10 +42,10 @@ def gaussian(cov_xx: Any, cov_xy: Any, cov_yy: Any, beta: float) -> GaussianBott
     (beta (1 - lambda_i) - 1) / (lambda_i v_i cov_xx v_i). No other encoder is better, Gaussian or not.
 
     Args:
-        cov_xx: covariance of X, positive definite.
-        cov_xy: covariance of X and Y.
-        cov_yy: covariance of Y, positive definite.
-        beta: positive; multiplies I(T;Y) in nats.
+        cov_xx: covariance of X, shape (..., dx, dx), positive definite.
+        cov_xy: covariance of X and Y, shape (..., dx, dy).
+        cov_yy: covariance of Y, shape (..., dy, dy), positive definite.
+        beta: positive; multiplies I(T;Y) in nats. One, or one for each problem of the leading axes.
 
     Returns:
         The solution.
@@ -65,8 +69,8 @@ def gaussian(cov_xx: Any, cov_xy: Any, cov_yy: Any, beta: float) -> GaussianBott
             f"covariances must be (dx, dx), (dx, dy), (dy, dy), got {np.shape(cov_xx)}, {np.shape(cov_xy)}, "
             f"{np.shape(cov_yy)}"
         )
-    if np.ndim(beta) != 0 or not 0 < beta < np.inf:
-        raise InputError(f"beta is {beta}: it must be one positive and finite number")
+    if not 0 < beta < np.inf:
+        raise InputError(f"beta is {beta}: it must be positive and finite")
     roots = [_root(name, cov) for name, cov in (("cov_xx", xx), ("cov_yy", yy))]
     whitened = np.linalg.solve(roots[0], np.linalg.solve(roots[1], xy.T).T)
     left, rho, _ = np.linalg.svd(whitened)

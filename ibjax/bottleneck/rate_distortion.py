@@ -9,7 +9,7 @@ import numpy as np
 from jax.scipy.special import xlogy
 from scipy.optimize import brentq
 
-from ibjax.bottleneck.batch import each
+from ibjax.bottleneck.batch import batched
 from ibjax.bottleneck.interior_point import Simplex, minimise_on_simplex
 from ibjax.bottleneck.lanes import Status
 from ibjax.bottleneck.table import SLACK
@@ -68,6 +68,7 @@ class ChannelCapacity(NamedTuple):
     status: Status
 
 
+@batched(p_x=1, distortion=2, slope=0, target=0)
 def rate_distortion(
     p_x: Any,
     distortion: Any,
@@ -111,14 +112,6 @@ def rate_distortion(
         Blahut (1972), "Computation of channel capacity and rate-distortion functions", theorems 5 and 6.
         Mehrotra (1992), "On the implementation of a primal-dual interior point method".
     """
-    solve = functools.partial(_rate_distortion, tolerance=tolerance, max_iterations=max_iterations)
-    return each(solve, p_x=(p_x, 1), distortion=(distortion, 2), slope=(slope, 0), target=(target, 0))
-
-
-def _rate_distortion(
-    p_x: Any, distortion: Any, slope: Any = None, target: Any = None, *, tolerance: float, max_iterations: int
-) -> RateDistortion:
-    """`rate_distortion` of one problem."""
     p, d = _distribution("p_x", p_x), _matrix("distortion", distortion)
     if len(d) != len(p):
         raise InputError(f"p_x has {len(p)} symbols and distortion {len(d)} rows: one row for every symbol")
@@ -144,6 +137,7 @@ def _rate_distortion(
     return found._replace(channel=channel, iterations=total or found.iterations)
 
 
+@batched(p_y_given_x=2, cost=1, slope=0)
 def channel_capacity(
     p_y_given_x: Any,
     *,
@@ -178,14 +172,6 @@ def channel_capacity(
     References:
         Blahut (1972), "Computation of channel capacity and rate-distortion functions", theorems 1 and 2.
     """
-    solve = functools.partial(_channel_capacity, tolerance=tolerance, max_iterations=max_iterations)
-    return each(solve, p_y_given_x=(p_y_given_x, 2), cost=(cost, 1), slope=(slope, 0))
-
-
-def _channel_capacity(
-    p_y_given_x: Any, cost: Any = None, slope: Any = 0.0, *, tolerance: float, max_iterations: int
-) -> ChannelCapacity:
-    """`channel_capacity` of one problem."""
     channel = np.stack(
         [_distribution(f"p_y_given_x[{i}]", row) for i, row in enumerate(_matrix("p_y_given_x", p_y_given_x))]
     )

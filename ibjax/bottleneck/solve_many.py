@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp, xlogy
 
+from ibjax.bottleneck.batch import TABLE, naming, split
 from ibjax.bottleneck.blahut_arimoto import log_likelihood
 from ibjax.bottleneck.certificate import GapKind
 from ibjax.bottleneck.chunks import in_chunks
@@ -14,7 +15,6 @@ from ibjax.bottleneck.lanes import solve_tables
 from ibjax.bottleneck.reduce import MERGE_TOLERANCE, reduce
 from ibjax.bottleneck.solve import TOLERANCE, check_settings
 from ibjax.bottleneck.table import Table, as_betas
-from ibjax.errors import InputError
 
 LANES = 64
 """Lanes whose informations one program computes."""
@@ -71,7 +71,7 @@ def solve_many(
 
     Args:
         joints: tables of p(x,y), shape (..., n, |Y|), or a pair of p(x), shape (..., n), and p(y|x), shape
-            (..., n, |Y|).
+            (..., n, |Y|), leading axes broadcast.
         betas: positive; multiply I(T;Y) in nats.
         method: see `solve`, and so the settings below.
         tolerance: of the gap, nats.
@@ -92,13 +92,11 @@ def solve_many(
     """
     beta = as_betas(betas)
     check_settings(method, tolerance, max_iterations)
-    leading, problems = _problems(joints)
+    leading, problems = split({"joints": (joints, TABLE)})
     tables = []
-    for index, problem in zip(np.ndindex(*leading), problems, strict=True):
-        try:
-            tables.append(reduce(problem, merge_tolerance).table)
-        except InputError as error:
-            raise InputError(f"problem {index[0] if len(index) == 1 else index}: {error}") from None
+    for index, problem in problems:
+        with naming(index):
+            tables.append(reduce(problem["joints"], merge_tolerance).table)
     padded = _padded(tables)
     which, each = np.repeat(np.arange(len(tables), dtype=np.int32), len(beta)), np.tile(beta, len(tables))
     # Neighbours in beta take about as long, whatever the problem.
@@ -134,20 +132,6 @@ def solve_many(
         marginal=shaped(lanes.marginal),
         decoder=shaped(lanes.decoder),
     )
-
-
-def _problems(joints: Any) -> tuple[tuple[int, ...], list[Any]]:
-    """Leading shape, and what `reduce` takes, of every problem."""
-    pair = isinstance(joints, (tuple, list)) and len(joints) == 2 and np.ndim(joints[0]) == np.ndim(joints[1]) - 1
-    arrays = [np.asarray(a, np.float64) for a in (joints if pair else (joints,))]
-    leading = arrays[-1].shape[:-2]
-    if arrays[-1].ndim < 2 or (pair and arrays[0].shape != arrays[1].shape[:-1]):
-        shapes = " and ".join(str(a.shape) for a in arrays)
-        raise InputError(f"joints must be p(x,y) of shape (..., n, |Y|) or the pair p(x), p(y|x), got {shapes}")
-    if 0 in leading:
-        raise InputError(f"joints has shape {arrays[-1].shape}: give at least one problem")
-    flat = [a.reshape(-1, *a.shape[len(leading) :]) for a in arrays]
-    return leading, list(zip(*flat, strict=True)) if pair else list(flat[0])
 
 
 def _padded(tables: list[Table]) -> Table:

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ibjax.bottleneck.batch import TABLE, batched
 from ibjax.bottleneck.certificate import GapKind
 from ibjax.bottleneck.lanes import METHODS, Status
 from ibjax.bottleneck.reduce import MERGE_TOLERANCE, Reduction, reduce
@@ -21,6 +22,8 @@ CLOSE = 1e-13
 
 class SquaredBottleneck(NamedTuple):
     """Solutions of the squared bottleneck, in the shape of b, (k,) or (); NumPy, nats.
+
+    Of several problems every field is an array with their axes first, clusters filled up with zeros.
 
     Attributes:
         b: the trade-off.
@@ -114,6 +117,7 @@ class _Search(NamedTuple):
         return inside if len(inside) < 2 or abs(inside[0] - inside[1]) > CLOSE * inside[0] else inside[:1]
 
 
+@batched(joint=TABLE)
 def squared(
     joint: Any,
     b: Any,
@@ -141,7 +145,7 @@ def squared(
     and the largest of these gives the gap.
 
     Args:
-        joint: see `ibjax.bottleneck.solve`.
+        joint: see `ibjax.bottleneck.solve`; with leading axes several problems, one after the other.
         b: positive, in nats; a number or a list of k numbers.
         method: see `ibjax.bottleneck.solve`.
         tolerance: of the gap, square nats.

@@ -297,7 +297,6 @@ def test_the_setting_of_the_user_stays():
     [
         (0.0, {}, r"beta\[0\] is 0: it must be positive and finite"),
         (np.inf, {}, r"beta\[0\] is inf"),
-        ([1.0, 2.0], {}, r"beta must be one number, got shape \(2,\)"),
         (2.0, {"alpha": -0.1}, "alpha is -0.1: it must be between 0"),
         (2.0, {"alpha": 1.1}, "alpha is 1.1"),
         (2.0, {"alpha": np.nan}, "alpha is nan"),

@@ -82,7 +82,7 @@ def test_a_grid_of_the_plane_comes_close():
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (([[1.0]], [[0.5]], [[1.0]], 0.0), "beta is 0.0: it must be one positive"),
+        (([[1.0]], [[0.5]], [[1.0]], 0.0), "beta is 0.0: it must be positive"),
         (([[1.0]], [[0.5]], [[1.0]], np.inf), "beta is inf"),
         (([[1.0]], [[1.0]], [[1.0]], 2.0), "a canonical correlation is 1: I"),
         (([[0.0]], [[0.0]], [[1.0]], 2.0), "cov_xx is not positive definite"),

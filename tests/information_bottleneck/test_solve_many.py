@@ -63,8 +63,8 @@ def test_the_order_of_problems_and_betas_does_not_matter():
 @pytest.mark.parametrize(
     ("change", "betas", "settings", "message"),
     [
-        (lambda a: a[0, 0], 2.0, {}, r"joints must be p\(x,y\) of shape \(..., n, \|Y\|\)"),
-        (lambda a: a[:0], 2.0, {}, "give at least one problem"),
+        (lambda a: a[0, 0], 2.0, {}, r"a table must be p\(x,y\) of shape \(n, \|Y\|\)"),
+        (lambda a: a[:0], 2.0, {}, "there is no problem"),
         (lambda a: 2 * a, 2.0, {}, "problem 0: the probabilities sum to 2, not 1"),
         (
             lambda a: np.where(np.arange(4)[:, None, None] == 2, -a, a),
