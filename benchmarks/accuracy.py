@@ -33,6 +33,7 @@ from ibjax.estimators import (
     Gaussian,
     GaussianCopula,
     KernelBounds,
+    MatrixRenyi,
     MIEstimate,
     PlugIn,
     SoftBinning,
@@ -57,10 +58,11 @@ COLUMNS = (
 
 
 class Entry(NamedTuple):
-    """An estimator and the tasks that it is meant for."""
+    """An estimator, the tasks that it is meant for, and the most samples that it takes in reasonable time."""
 
     estimator: Estimate
     meant: Callable[[Task], bool]
+    most: float = np.inf
 
 
 def continuous(task: Task) -> bool:
@@ -102,6 +104,7 @@ ESTIMATORS: dict[str, Entry] = {
     "smile": Entry(SMILE(), not_discrete),
     "difference-of-entropies": Entry(DifferenceOfEntropies(), continuous),
     "soft-binning-10": Entry(SoftBinning(bins=10), one_column),
+    "renyi": Entry(MatrixRenyi(), continuous, most=1000),  # n^3
     "kernel-upper": Entry(KernelBounds(), by_class),
     "kernel-lower": Entry(KernelBounds(bound="lower"), by_class),
     **{f"plugin-{correction}": Entry(PlugIn(correction), discrete) for correction in CORRECTIONS},
@@ -251,7 +254,7 @@ def cells(tasks: Sequence[str], estimators: Sequence[str], sizes: Sequence[int],
         for n in sorted(sizes)
         for task in tasks
         for estimator in estimators
-        if ESTIMATORS[estimator].meant(TASKS[task])
+        if ESTIMATORS[estimator].meant(TASKS[task]) and n <= ESTIMATORS[estimator].most
     ]
 
 

@@ -2,8 +2,9 @@
 
     python benchmarks/gallery.py runs/all-quick
 
-reads ``runs/all-quick/NAME`` for every experiment there is, and writes ``gallery.md`` beside this file and the figures
-in ``figures``. What is in the repository was made from runs at the sizes that its commands say.
+reads ``runs/all-quick/NAME`` for every experiment there is, and writes their sections of ``gallery.md`` beside this
+file and their figures in ``figures``; sections of other experiments stay as they are. What is in the repository was
+made from runs at the sizes that its commands say.
 """
 
 import argparse
@@ -29,24 +30,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, help="folder with one folder of results an experiment, named as it is")
     runs = parser.parse_args().runs
-    parts = ["# What reproduces", "", _PREFACE]
+    page = HERE / "gallery.md"
+    sections = sections_of(page.read_text()) if page.exists() else {}
     for name in EXPERIMENTS:
         folder = runs / name
-        if not folder.is_dir() or experiment_in(folder) != name:
-            continue
-        experiment = EXPERIMENTS[name]
-        figure = experiment.figure(ibjax.open(folder).load())
-        figure.savefig(HERE / "figures" / f"{name}.png", dpi=DOTS)
-        parts += [f"## {name}", "", f"{experiment.summary[0].upper()}{experiment.summary[1:]}.", ""]
-        parts += ["```bash", command(name, folder), "```", "", f"![{experiment.summary}](figures/{name}.png)", ""]
-        claims = judge(folder)
-        table = claims_markdown([(name, claims)])
-        parts += [
-            f"<details><summary>{len(claims)} claims</summary>\n\n{table}\n</details>\n"
-            if len(claims) > LONG
-            else table
-        ]
-    (HERE / "gallery.md").write_text("\n".join(parts))
+        if folder.is_dir() and experiment_in(folder) == name:
+            sections[name] = section(name, folder)
+    page.write_text(
+        "\n".join(["# What reproduces", "", _PREFACE, *(sections[n] for n in EXPERIMENTS if n in sections)])
+    )
+
+
+def sections_of(page: str) -> dict[str, str]:
+    """The sections of a page by their experiments."""
+    return {text.partition("\n")[0]: f"## {text}" for text in page.split("\n## ")[1:]}
+
+
+def section(name: str, folder: Path) -> str:
+    """Draw an experiment's figure and write its section."""
+    experiment = EXPERIMENTS[name]
+    figure = experiment.figure(ibjax.open(folder).load())
+    figure.savefig(HERE / "figures" / f"{name}.png", dpi=DOTS)
+    claims = judge(folder)
+    table = claims_markdown([(name, claims)])
+    if len(claims) > LONG:
+        table = f"<details><summary>{len(claims)} claims</summary>\n\n{table}\n</details>\n"
+    title = f"{experiment.summary[0].upper()}{experiment.summary[1:]}."
+    image = f"![{experiment.summary}](figures/{name}.png)"
+    return "\n".join([f"## {name}", "", title, "", "```bash", command(name, folder), "```", "", image, "", table])
 
 
 _PREFACE = """\
