@@ -37,6 +37,16 @@ ESTIMATORS: dict[str, type[Any]] = {
 LAYER_ESTIMATORS = tuple(name for name, kind in ESTIMATORS.items() if hasattr(kind, "layer"))
 """Names of those that measure a layer of a network."""
 
+TRAINED = {
+    "difference-of-entropies": "DifferenceOfEntropies",
+    "donsker-varadhan": "DonskerVaradhan",
+    "info-nce": "InfoNCE",
+    "mine": "DonskerVaradhan",
+    "nwj": "NWJ",
+    "smile": "SMILE",
+}
+"""Names under which estimators that train networks are looked for -> class in `ibjax.neural`, a room above this."""
+
 _READ = {"true": True, "false": False}
 
 
@@ -50,13 +60,15 @@ def parse(text: str) -> Any:
         The estimator, with its settings checked.
 
     Raises:
-        InputError: an unknown name or setting, or a value of the wrong type.
+        InputError: an unknown name or setting, a value of the wrong type, or an estimator of `ibjax.neural`.
 
     Example:
         >>> str(parse("binning:bins=100,range=neuron"))
         'binning:bins=100,range=neuron'
     """
     name, _, rest = text.partition(":")
+    if name in TRAINED:
+        raise InputError(f"{name} trains a network: in Python, call ibjax.neural.{TRAINED[name]}()(x, y, key)")
     kind = ESTIMATORS[choose("estimator", name, ESTIMATORS)]
     # A setting without a default of its own type is for Python only.
     defaults = {f.name: f.default for f in dataclasses.fields(kind) if isinstance(f.default, bool | int | float | str)}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ibjax
-from ibjax import estimators
+from ibjax import estimators, neural
 from ibjax.errors import InputError
 from ibjax.estimators import (
     ADVICE,
@@ -26,6 +26,7 @@ from ibjax.estimators import (
     parse,
     parse_layer,
 )
+from ibjax.estimators.parse import TRAINED
 
 KEY = jax.random.key(0)
 
@@ -114,12 +115,17 @@ def test_names(text, estimator):
         ("ksg:k=0", "k must be a positive whole number"),
         ("gaussian:bias_correction=yes", "bias_correction of gaussian must be true or false"),
         ("plugin:correction=nbs", "did you mean 'nsb'"),
+        ("info-nce", r"info-nce trains a network: in Python, call ibjax.neural.InfoNCE\(\)\(x, y, key\)"),
         ("plugin:alphabet=3", "unknown setting of plugin 'alphabet'"),
     ],
 )
 def test_wrong_names(text, message):
     with pytest.raises(InputError, match=message):
         parse(text)
+
+
+def test_estimators_that_train_are_pointed_to():
+    assert all(hasattr(neural, name) for name in TRAINED.values())
 
 
 def test_layers_are_measured_by_those_that_can():
