@@ -65,6 +65,7 @@ ADVICE: dict[str, str] = {
     "scaled": "columns have very different scales: nearest neighbours see only the largest, standardise first",
     "diverged": "training met a loss that is not finite: the best finite parameters are kept, lower learning_rate",
     "too_many_classes": "there are more labels than classes: the estimate is NaN, raise classes",
+    "dominated": "a mean of exponentials hangs on a single sample: do not trust value or error bar, use InfoNCE",
     "unfinished": "the network was still improving at its last step: raise steps",
 }
 """Name of a diagnostic truth value -> what it means and what to change."""

@@ -173,6 +173,20 @@ def _same(scores: Array) -> Array:
     return jnp.eye(len(scores), dtype=bool)
 
 
+def largest_share(scores: Scores) -> Float[Array, ""]:
+    """Largest share that a single x_i or y_j, with all its partners, has of the mean of ``exp(s_ij)``, i != j.
+
+    Example:
+        >>> f"{largest_share(jnp.array([[5.0, 0.0], [0.0, 5.0]])):.2f}"  # two pairs alike
+        '0.50'
+        >>> f"{largest_share(jnp.zeros((5, 5))):.2f}"
+        '0.20'
+    """
+    scores = jnp.where(_same(scores), -jnp.inf, scores)
+    log_sums = jnp.stack([jax.nn.logsumexp(scores, axis=axis) for axis in (0, 1)])
+    return jnp.exp(log_sums.max() - jax.nn.logsumexp(scores))
+
+
 def _joint_mean(values: Array, weights: Array | None) -> Array:
     """Mean of the diagonal."""
     return jnp.diagonal(values).mean() if weights is None else weights @ jnp.diagonal(values)

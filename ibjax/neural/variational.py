@@ -22,6 +22,8 @@ from ibjax.neural.train import Objective
 CRITICS = ("separable", "concatenated")
 SATURATED = 0.1
 """Nats by which a bound's ceiling may hold it down before it is called saturated."""
+DOMINATED, TIMES = 0.1, 5.0
+"""Share of a mean, and how many times its equal share, that a sample may have before the mean is called dominated."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +187,10 @@ class NWJ(CriticBound):
 
     A lower bound on average, from test samples that training and stopping did not see. Above about ln n its mean of
     exponentials hangs on few pairs: the estimate is far too low and its standard error too small, where `InfoNCE`
-    stops at its ceiling. Split, stopping, settings and diagnostics are those of `InfoNCE`, less its ceiling.
+    stops at its ceiling. Split, stopping, settings and diagnostics are those of `InfoNCE`, less its ceiling, with
+
+        dominated: ``largest_share`` is above 0.1 and five times an equal share: one sample decides the value.
+        largest_share: what a single x or y of the test samples, with all its partners, has of the mean of exponentials.
 
     Example:
         >>> x, noise = jax.random.normal(jax.random.key(0), (2, 4000))
@@ -203,6 +208,9 @@ class NWJ(CriticBound):
         """`ibjax.neural.bounds.nwj`."""
         return bounds.nwj(scores, weights)
 
+    def _diagnose(self, scores: bounds.Scores) -> dict[str, Array]:
+        return _dominance(scores)
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -213,7 +221,7 @@ class DonskerVaradhan(CriticBound):
 
     A lower bound for known expectations. With the mean of n test samples inside the logarithm it may come out above:
     the logarithm of a mean is low by var / 2n, which is slight until the information nears ln n, and large then.
-    Split, stopping, settings and diagnostics are those of `InfoNCE`, less its ceiling.
+    Split, stopping, settings and diagnostics are those of `NWJ`.
 
     Attributes:
         moving_average: rate of the average that the gradient of the logarithm divides by; 1 uses the batch's own mean.
@@ -242,6 +250,9 @@ class DonskerVaradhan(CriticBound):
         """`ibjax.neural.bounds.donsker_varadhan`."""
         return bounds.donsker_varadhan(scores, weights)
 
+    def _diagnose(self, scores: bounds.Scores) -> dict[str, Array]:
+        return _dominance(scores)
+
     def loss(self, scores: bounds.Scores, memory: Any) -> tuple[Array, Any]:
         """`ibjax.neural.bounds.donsker_varadhan_loss`."""
         return bounds.donsker_varadhan_loss(scores, memory, self.moving_average)
@@ -256,8 +267,8 @@ class SMILE(CriticBound):
 
     Neither a lower nor an upper bound: clipping makes the second term smaller in size, so that the estimate may exceed
     the information. The critic learns to tell pairs from shuffled pairs (the Jensen-Shannon objective, as in the
-    authors' code), and stopping goes by the same objective. Split, settings and diagnostics are those of `InfoNCE`,
-    less its ceiling; ``validation`` is the objective's.
+    authors' code), and stopping goes by the same objective. Split, settings and diagnostics are those of `NWJ`, with
+    clipped scores; ``validation`` is the objective's.
 
     Attributes:
         clip: largest log density ratio of shuffled pairs. Small: less variance, more bias; infinite: no clipping.
@@ -285,6 +296,9 @@ class SMILE(CriticBound):
         """`ibjax.neural.bounds.smile`."""
         return bounds.smile(scores, weights, self.clip)
 
+    def _diagnose(self, scores: bounds.Scores) -> dict[str, Array]:
+        return _dominance(jnp.clip(scores, -self.clip, self.clip))
+
     def loss(self, scores: bounds.Scores, memory: Any) -> tuple[Array, Any]:
         """Minus `ibjax.neural.bounds.jensen_shannon`."""
         return -bounds.jensen_shannon(scores), memory
@@ -292,3 +306,9 @@ class SMILE(CriticBound):
     def score(self, scores: bounds.Scores) -> Array:
         """`ibjax.neural.bounds.jensen_shannon`."""
         return bounds.jensen_shannon(scores)
+
+
+def _dominance(scores: bounds.Scores) -> dict[str, Array]:
+    """On how few samples the mean of exponentials hangs."""
+    share = bounds.largest_share(scores)
+    return {"dominated": share > max(DOMINATED, TIMES / len(scores)), "largest_share": share}

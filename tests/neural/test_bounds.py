@@ -147,6 +147,15 @@ def test_gradients(bound):
             np.testing.assert_allclose(gradient[i, j], slope, atol=1e-8)
 
 
+def test_the_largest_share():
+    s = scores(6)
+    others = np.exp(s) * (1 - np.eye(6))
+    expected = max(others.sum(axis=0).max(), others.sum(axis=1).max()) / others.sum()
+    np.testing.assert_allclose(bounds.largest_share(jnp.asarray(s)), expected, rtol=1e-5)
+    s[4, 2] = 200.0  # no exponential overflows
+    np.testing.assert_allclose(bounds.largest_share(jnp.asarray(s)), 1, rtol=1e-5)
+
+
 def test_the_moving_average():
     s = jnp.asarray(scores(5))
     others = np.exp(s)[~np.eye(5, dtype=bool)]

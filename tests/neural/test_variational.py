@@ -141,6 +141,16 @@ def test_saturation():
     assert low.value < np.log(15)
 
 
+@pytest.mark.slow
+def test_a_mean_that_hangs_on_one_sample():
+    scores = jnp.zeros((40, 40)).at[3, 7].set(6.0)
+    assert NWJ()._diagnose(scores)["dominated"]
+    assert not SMILE(clip=1.0)._diagnose(scores)["dominated"]
+    assert not NWJ()._diagnose(jnp.zeros((3, 3)))["dominated"]  # a third is an equal share
+    assert not found(CRITICS[0]).diagnostics.keys() & {"dominated"}
+    assert not any(found(critic).diagnostics["dominated"] for critic in CRITICS[1:])
+
+
 def test_no_ceiling_for_a_difference_of_entropies():
     x, y = normals(information=6.0)
     one = ALL[-1](x, y, KEY)
