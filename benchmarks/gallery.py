@@ -2,8 +2,9 @@
 
     python benchmarks/gallery.py runs/all-quick
 
-reads ``runs/all-quick/NAME`` for every experiment there is, and writes ``gallery.md`` beside this file and the figures
-in ``figures``. What is in the repository was made from runs at the sizes that its commands say.
+reads ``runs/all-quick/NAME`` for every experiment there is, and writes ``gallery.md`` beside this file, the figures
+in ``figures``, and the table of the debate (see `debate.py`) there and into the README. What is in the repository was
+made from runs at the sizes that its commands say.
 """
 
 import argparse
@@ -11,6 +12,8 @@ import dataclasses
 import json
 from pathlib import Path
 from typing import Any
+
+from debate import debate, put_into
 
 import ibjax
 from ibjax.estimators import parse_layer
@@ -29,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, help="folder with one folder of results an experiment, named as it is")
     runs = parser.parse_args().runs
-    parts = ["# What reproduces", "", _PREFACE]
+    parts, found = ["# What reproduces", "", _PREFACE], {}
     for name in EXPERIMENTS:
         folder = runs / name
         if not folder.is_dir() or experiment_in(folder) != name:
@@ -39,14 +42,18 @@ def main() -> None:
         figure.savefig(HERE / "figures" / f"{name}.png", dpi=DOTS)
         parts += [f"## {name}", "", f"{experiment.summary[0].upper()}{experiment.summary[1:]}.", ""]
         parts += ["```bash", command(name, folder), "```", "", f"![{experiment.summary}](figures/{name}.png)", ""]
-        claims = judge(folder)
+        claims = found[name] = judge(folder)
         table = claims_markdown([(name, claims)])
         parts += [
             f"<details><summary>{len(claims)} claims</summary>\n\n{table}\n</details>\n"
             if len(claims) > LONG
             else table
         ]
+    table = debate(found)
+    parts[3:3] = ["## The debate", "", table, ""]
     (HERE / "gallery.md").write_text("\n".join(parts))
+    readme = HERE.parent / "README.md"
+    readme.write_text(put_into(readme.read_text(), table))
 
 
 _PREFACE = """\
