@@ -3,20 +3,25 @@
     python benchmarks/gallery.py runs/all-quick
 
 reads ``runs/all-quick/NAME`` for every experiment there is, and writes their sections of ``gallery.md`` beside this
-file and their figures in ``figures``; sections of other experiments stay as they are. What is in the repository was
-made from runs at the sizes that its commands say.
+file and their figures in ``figures``; sections of other experiments stay as they are. Where all are there that the
+table of the debate asks for (see `debate.py`), it writes that too, into the README. What is in the repository was made
+from runs at the sizes that its commands say.
 """
 
 import argparse
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from debate import asked, debate, put_into
 
 import ibjax
 from ibjax.estimators import parse_layer
 from ibjax.experiments import EXPERIMENTS, claims_markdown, judge
 from ibjax.experiments.conduct import experiment_in
+from ibjax.plane import Claim
 
 HERE = Path(__file__).parent
 DOTS = 90
@@ -32,13 +37,20 @@ def main() -> None:
     runs = parser.parse_args().runs
     page = HERE / "gallery.md"
     sections = sections_of(page.read_text()) if page.exists() else {}
+    found = {}
     for name in EXPERIMENTS:
         folder = runs / name
         if folder.is_dir() and experiment_in(folder) == name:
-            sections[name] = section(name, folder)
+            found[name] = judge(folder)
+            sections[name] = section(name, folder, found[name])
     page.write_text(
         "\n".join(["# What reproduces", "", _PREFACE, *(sections[n] for n in EXPERIMENTS if n in sections)])
     )
+    if missing := asked() - set(found):
+        print(f"the table of the debate stays as it is, for want of {', '.join(sorted(missing))}")
+        return
+    readme = HERE.parent / "README.md"
+    readme.write_text(put_into(readme.read_text(), debate(found)))
 
 
 def sections_of(page: str) -> dict[str, str]:
@@ -46,12 +58,11 @@ def sections_of(page: str) -> dict[str, str]:
     return {text.partition("\n")[0]: f"## {text}" for text in page.split("\n## ")[1:]}
 
 
-def section(name: str, folder: Path) -> str:
+def section(name: str, folder: Path, claims: Sequence[Claim]) -> str:
     """Draw an experiment's figure and write its section."""
     experiment = EXPERIMENTS[name]
     figure = experiment.figure(ibjax.open(folder).load())
     figure.savefig(HERE / "figures" / f"{name}.png", dpi=DOTS)
-    claims = judge(folder)
     table = claims_markdown([(name, claims)])
     if len(claims) > LONG:
         table = f"<details><summary>{len(claims)} claims</summary>\n\n{table}\n</details>\n"

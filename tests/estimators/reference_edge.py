@@ -126,6 +126,7 @@ def code(
     epsilon: float = 0.0,
     members: int = 10,
     x_labels: bool = False,
+    x_gamma: float | None = None,
 ) -> float:
     """Median of clipped local informations, bandwidths from neighbours, and once more with a rescaled bandwidth."""
     x, y = as_columns(x).astype(np.float64), as_columns(y).astype(np.float64)
@@ -149,13 +150,14 @@ def code(
         return (np.sort(distance, axis=1)[:, k - 1].mean(axis=0) + 1e-4) * 3 * d
 
     scales = [scale(side) for side in sides]
+    shares = (1.0 if x_gamma is None else x_gamma / gamma, 1.0)
 
     def median(gamma: float) -> float:
         found = []
         for j, factor in enumerate(np.linspace(1, 1.1, members)):
             cells = []
-            for side, eps, labels in zip(sides, scales, (x_labels, False), strict=True):
-                width = eps * gamma * factor
+            for side, eps, labels, share in zip(sides, scales, (x_labels, False), shares, strict=True):
+                width = eps * gamma * factor * share
                 cells.append(side if labels else np.floor((side + j / members * width) / width))
             a, b, ab = counts_of(*cells)
             local = [c * np.clip(np.log2(c * n / (a[i] * b[j])), 0.001, U) for (i, j), c in ab.items()]

@@ -173,6 +173,7 @@ CODE_CASES = {
     "3+2": ((3, 2), EDGE(rule="code", gamma=0.4, U=20.0)),
     "12+30": ((12, 30), EDGE(rule="code", members=4)),
     "stated bandwidth": ((1, 1), EDGE(rule="code", gamma=0.6, epsilon=0.2)),
+    "a gamma a variable": ((12, 3), EDGE(rule="code", gamma=0.8, U=20.0, x_gamma=0.2)),
 }
 
 
@@ -213,6 +214,16 @@ def test_the_codes_rule_is_the_public_codes(case):
     with jax.enable_x64(True):
         found = EDGE(rule="code", gamma=gamma, U=U, epsilon=epsilon)(x, y)
         assert_near(found.value, PUBLIC_CODE[case] * np.log(2), atol=1e-12)
+
+
+def test_a_gamma_a_variable_is_the_public_codes():
+    x = smooth_samples(1000, 20, 0)
+    y = np.tanh(x.mean(axis=1, keepdims=True) + 0.3 * smooth_samples(1000, 4, 1))
+    with jax.enable_x64(True):
+        found = EDGE(rule="code", gamma=0.8, U=20.0, x_gamma=0.2)(x, y)
+        assert_near(found.value, 8.984492770582829 * np.log(2), atol=1e-12)
+        same = EDGE(rule="code", gamma=0.8, x_gamma=0.8)(x, y)
+        assert_near(same.value, EDGE(rule="code", gamma=0.8)(x, y).value, atol=1e-12)
 
 
 # --- Known truths ------------------------------------------------------------------------------------------

@@ -3,13 +3,14 @@
 import dataclasses
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from image_files import idx, pretend, sha256
 
 from ibjax.datasets import from_arrays
 from ibjax.errors import InputError
-from ibjax.estimators import Binning, ByLayer
+from ibjax.estimators import EDGE, Binning, ByLayer
 from ibjax.experiments import EXPERIMENTS, EdgeCIFAR10, EdgeMNIST, run, study_of
 from ibjax.experiments import edge_images as module
 from ibjax.experiments.edge_images import NETWORKS, change_of, claims, figure
@@ -171,8 +172,8 @@ def test_the_figure_draws(replicas):
 def test_settings_are_those_of_the_public_code():
     for network, batch, steps, widths in (
         ("cnn", 100, 12_000, (3136, 1568, 784, 256, 10)),
-        ("mlp-tanh", 128, 20_000, (1024, 20, 20, 20, 10)),
-        ("mlp-relu", 128, 20_000, (1024, 20, 20, 20, 10)),
+        ("mlp-tanh", 128, 12_000, (1024, 20, 20, 20, 10)),
+        ("mlp-relu", 128, 12_000, (1024, 20, 20, 20, 10)),
     ):
         study = study_of(EdgeMNIST(network=network, measured=200))
         assert (study.config.batch_size, study.config.optimizer, study.config.learning_rate) == (batch, "adam", 0.003)
@@ -182,13 +183,29 @@ def test_settings_are_those_of_the_public_code():
         assert len(study.data.measured) == 200
         np.testing.assert_array_equal(study.data.measured.y, np.arange(200) % 10)
         own = study.estimators[0]
-        assert [(e.gamma, e.U, e.members) for e in own.complexity] == [(g, 20.0, 10) for g in NETWORKS[network].gammas]
+        assert [
+            (e.estimator.gamma, e.estimator.U, e.estimator.members, e.estimator.x_gamma) for e in own.complexity
+        ] == [(g, 20.0, 10, 0.2) for g in NETWORKS[network].gammas]
+        np.testing.assert_array_equal(own.complexity[0].images, np.asarray(study.data.measured.x).reshape(200, -1))
         assert [(e.gamma, e.U, e.epsilon) for e in own.relevance] == [
             (g, 10.0, 0.2) for g in NETWORKS[network].label_gammas
         ]
         assert str(study.estimators[1]) == "edge:rule=rank"
     assert study_of(EdgeCIFAR10(network="cnn", measured=200)).widths == (4096, 2048, 1024, 256, 10)
     assert study_of(EdgeCIFAR10(network="mlp-relu", measured=200)).data.train.x.shape == (260, 3072)
+
+
+def test_images_are_hashed_as_one_of_two_variables():
+    study = study_of(EdgeMNIST(network="mlp-tanh", measured=200, gammas=(0.7,)))
+    t = jnp.asarray(DRAW.standard_normal((200, 3)), jnp.float32)
+    one = study.estimators[2].at(0)
+    found = one.layer(t, study.data.measured.y)
+    expected = EDGE("code", 10, 0.7, 20.0, x_gamma=0.2)(study.data.measured.x, t)
+    np.testing.assert_allclose(found.complexity, expected.value, rtol=1e-6)
+    apart = EDGE("code", 10, 0.7, 20.0).layer(t, study.data.measured.y).complexity
+    assert found.complexity < apart - 0.1
+    assert "x_gamma=0.2" in str(study.estimators[2])
+    assert len({str(estimator) for estimator in study.estimators}) == 3
 
 
 def test_a_quick_preset_has_the_same_networks():
@@ -229,7 +246,7 @@ TINY = {"replicas": 2, "iterations": 6, "measured": 40, "gammas": (1.0,), "membe
 def test_a_tiny_run(monkeypatch):
     # By bins, which compile in no time; EDGE itself runs in the slow test.
     bins = (ByLayer((Binning(bins=8),)), Binning(bins=8), Binning(bins=30))
-    monkeypatch.setattr(module, "estimators_of", lambda config: bins)
+    monkeypatch.setattr(module, "estimators_of", lambda config, measured: bins)
     found = run(EdgeMNIST(networks=("mlp-relu",), **TINY), progress=False)
     assert dict(found.complexity.sizes) == {
         "network": 1, "estimator": 3, "replica": 2, "snapshot": 3, "layer": 5
