@@ -200,17 +200,23 @@ def _print_sweep_status(folder: Path) -> None:
 
 
 def verify(folder: tyro.conf.Positional[Path]) -> int:
-    """Read all that a run has stored, and name what is damaged or missing; the exit status is then 1.
+    """Read all that a run or a sweep has stored, and name what is damaged or missing; the exit status is then 1.
 
     Args:
-        folder: folder of a run, finished or not.
+        folder: folder of a run or a sweep, finished or not.
     """
-    from ibjax.sweep import verify
+    from ibjax.sweep import verify, verify_sweep, vouched
 
-    found, console = verify(folder), Console(highlight=False, soft_wrap=True)
+    whole = "whole"
+    if _is_sweep(folder):
+        found = verify_sweep(folder)
+    else:
+        found = verify(folder)
+        whole += "" if vouched(folder) else "; no checksum of attributes and coordinates: made by an older ibjax"
+    console = Console(highlight=False, soft_wrap=True)
     for damage in found:
         console.print(escape(str(damage)))
-    console.print(f"{len(found)} damaged or missing: run again with --resume" if found else "whole")
+    console.print(f"{len(found)} damaged or missing: run again with --resume" if found else whole)
     return _NOT_WHOLE if found else 0
 
 

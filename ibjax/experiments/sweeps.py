@@ -53,7 +53,8 @@ def make_sweep(config: Any, grid: Grid, *, limit: int = LIMIT, restarts: int = 0
     varied = {field for axis in axes for field in axis.values}
     # The chunk size may change when a sweep is resumed; every group's run keeps its own.
     base = {k: v for k, v in dataclasses.asdict(config).items() if k not in varied | {"chunk_size"}}
-    identity = {"experiment": name, **json.loads(json.dumps(base, default=str))}
+    again = {"restarts": restarts} if restarts else {}
+    identity = {"experiment": name, **json.loads(json.dumps(base, default=str)), **again}
 
     def study(config: Any) -> Study:
         return dataclasses.replace(study_of(config), restarts=restarts)

@@ -13,7 +13,8 @@ from ibjax.sweep.status import Status, SweepStatus, status, sweep_status
 from ibjax.sweep.store import open_run
 from ibjax.sweep.stored import over_snapshots, stored_layers, trained_parameters
 from ibjax.sweep.study import Study, data_key
-from ibjax.sweep.verify import Damage, verify
+from ibjax.sweep.verify import Damage, verify, vouched
+from ibjax.sweep.verify_groups import verify_sweep
 
 __all__ = [
     "Axis",
@@ -49,4 +50,6 @@ __all__ = [
     "trained_parameters",
     "use_every_core",
     "verify",
+    "verify_sweep",
+    "vouched",
 ]

@@ -143,17 +143,20 @@ def forecast(sweep: Sweep, *, probe: bool = True) -> Forecast:
 
 
 def program_key(study: Study) -> str:
-    """What a study's compiled program depends on: studies with equal keys share one.
+    """What a study's compiled program depends on: studies with equal keys share one, see `ibjax.sweep.programs`.
 
-    The learning rate, the seed, the number of epochs and the data of the same shapes are its arguments.
+    The learning rate, momentum, weight decay, seed, initial weights, number of epochs and data of the same shapes are
+    its arguments. Nothing is trained or compiled for the key, and the network alone is traced.
     """
     net = study.functional
-    params = jax.eval_shape(net.init, jax.random.key(0))
+    params, key = jax.eval_shape(net.init, jax.random.key(0)), jax.random.key(0)
     x = jax.ShapeDtypeStruct((1, *study.data.train.x.shape[1:]), "float32")
-    fixed = dataclasses.replace(study.config, learning_rate=1.0, epochs=1, snapshots=2)
+    networks = [jax.make_jaxpr(net.apply)(params, x), jax.make_jaxpr(net.learn)(params, x, key)]
+    arguments = {"learning_rate": 1.0, "momentum": 0.0, "weight_decay": 0.0, "epochs": 1, "snapshots": 2}
     parts = (
-        jax.make_jaxpr(net.apply)(params, x),
-        fixed,
+        *networks,
+        [np.asarray(constant).tobytes() for network in networks for constant in network.consts],
+        dataclasses.replace(study.config, **arguments),
         [([leaf.shape for leaf in jax.tree.leaves(part)], part.classes) for part in study.data],
         study.inside,
         study.keeps_parameters,

@@ -23,7 +23,7 @@ from ibjax.sweep.joined import join, labelled
 from ibjax.sweep.lock import hold
 from ibjax.sweep.progress import Groups, Show, sweep_progress
 from ibjax.sweep.runner import run
-from ibjax.sweep.study import Study
+from ibjax.sweep.study import Study, differing
 from ibjax.sweep.tables import TABLE, open_table
 
 SWEEP = "sweep.json"
@@ -92,16 +92,19 @@ def run_groups(
         The joined results, see `open_sweep`, and the folder name -> failure of groups without results.
 
     Raises:
-        InputError: ``out`` holds something else, another process writes into it, or no group has results.
+        InputError: ``out`` holds something else, cannot be written, or another process writes into it; or no group has
+            results.
     """
     if out is None:
         return _run_all(sweep, None, progress)
     folder = Path(out)
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as held, stores.writing(folder):
         with processes.together():
             if processes.is_first():
                 prepare(sweep, folder, resume)
                 held.enter_context(hold(folder))
+                # It is written anew at the end: until then the groups are what is true.
+                shutil.rmtree(folder / stores.RESULTS, ignore_errors=True)
         return _run_all(sweep, folder, progress and processes.is_first())
 
 
@@ -250,12 +253,8 @@ def prepare(sweep: Sweep, folder: Path, resume: bool) -> None:
         stored = _stored(folder)
         old = {**dict(stored["axes"]), **stored["identity"]}
         new = {**dict(described["axes"]), **described["identity"]}
-        names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-        if names:
-            differing = "; ".join(f"{name} {old.get(name)!r} -> {new.get(name)!r}" for name in names)
-            raise InputError(f"{folder} holds another sweep ({differing}): choose another folder")
-        # It is written anew at the end: until then the groups are what is true.
-        shutil.rmtree(folder / stores.RESULTS, ignore_errors=True)
+        if words := differing(old, new):
+            raise InputError(f"{folder} holds another sweep ({words}): choose another folder")
         return
     (folder / GROUPS).mkdir(parents=True, exist_ok=True)
     write_json(folder / SWEEP, described)

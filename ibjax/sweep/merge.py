@@ -14,6 +14,7 @@ from ibjax.plane.summary import masked
 from ibjax.sweep import store as stores
 from ibjax.sweep.checkpoint import replace_whole
 from ibjax.sweep.lock import hold, holder
+from ibjax.sweep.study import PLACES, differing
 from ibjax.sweep.times import Times, load_times, save_times
 from ibjax.sweep.verify import examine
 
@@ -81,10 +82,8 @@ def _common_config(parts: Sequence[stores.Store]) -> dict[str, Any]:
     """The config of all stores, with the most replicas."""
     first, *others = [json.loads(store.attrs["config"]) for store in parts]
     for store, other in zip(parts[1:], others, strict=True):
-        names = [n for n in {**first, **other} if n != "replicas" and first.get(n) != other.get(n)]
-        if names:
-            differing = "; ".join(f"{name} {first.get(name)!r} -> {other.get(name)!r}" for name in names)
-            raise InputError(f"{parts[0].folder} and {store.folder} are different studies ({differing})")
+        if words := differing(first, other, ("replicas", *PLACES)):
+            raise InputError(f"{parts[0].folder} and {store.folder} are different studies ({words})")
     return {**first, "replicas": max(config["replicas"] for config in (first, *others))}
 
 

@@ -1,22 +1,50 @@
 """Compiles once what several groups of a sweep have in common."""
 
 import contextlib
+import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
+MOST = 64
+"""Compiled programs that a process keeps for later runs; the one that was not used for longest goes first."""
+_KEPT: dict[Hashable, jax.stages.Compiled] = {}
+
+
+def compiled(lowered: jax.stages.Lowered, devices: Sequence[jax.Device]) -> jax.stages.Compiled:
+    """Compile a program, or give the one that this process has compiled before from the same text.
+
+    Groups of a sweep that differ in arguments alone (learning rate, momentum, weight decay, seed, initial weights,
+    epochs, labels, other data of the same shape) lower to the same text to the letter, the constants that they close
+    over among it. Programs that call back into Python are compiled each for itself: the text does not say what is
+    called.
+
+    Args:
+        lowered: the program.
+        devices: what it is for, in their order, which the text does not say.
+    """
+    text = lowered.as_text()
+    apart = getattr(lowered._lowering, "const_args", ())  # constants that are not in the text
+    if "callback" in text or apart:
+        return lowered.compile()
+    digest = hashlib.sha256(text.encode()).digest()
+    key = digest, lowered.in_tree, lowered.out_tree, tuple(device.id for device in devices)
+    _KEPT[key] = _KEPT.pop(key, None) or lowered.compile()
+    while len(_KEPT) > MOST:
+        del _KEPT[next(iter(_KEPT))]
+    return _KEPT[key]
+
 
 @contextlib.contextmanager
 def share_programs() -> Iterator[None]:
-    """Keep compiled programs on disk while the context lasts, so that groups which need the same one share it.
+    """Keep compiled programs on disk while the context lasts, those too that are not shared by `compiled`.
 
-    Groups that differ only in the learning rate, the seed, the number of epochs or the labels of the same inputs have
-    the same program to the letter: these are its arguments. It is traced for each of them, which takes a fraction of
-    the time, and compiled once. JAX keeps programs in a folder or not at all; here it is a temporary one, because a
-    program that is read is executed. A folder that the caller has set (``jax_compilation_cache_dir``) is
-    used instead. It is for programs, like the command line, and not for libraries: JAX has one such folder a process.
+    These are what measures at the end of a run, and small ones. JAX keeps programs in a folder or not at all; here it
+    is a temporary one, because a program that is read is executed. A folder that the caller has set
+    (``jax_compilation_cache_dir``) is used instead. It is for programs, like the command line, and not for libraries:
+    JAX has one such folder a process.
 
     Example:
         >>> with share_programs():

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jaxtyping import Array, Key
 
 from ibjax.errors import InputError
 from ibjax.estimators import parse_layer
@@ -23,14 +25,15 @@ from ibjax.sweep import store as stores
 from ibjax.sweep.checkpoint import load_state, save_state
 from ibjax.sweep.lock import hold
 from ibjax.sweep.plan import Segment, plan
+from ibjax.sweep.programs import compiled
 from ibjax.sweep.progress import Show, progress_bar, say
 from ibjax.sweep.record import Record
 from ibjax.sweep.remeasure import fill
 from ibjax.sweep.restart import parts_of, restart
-from ibjax.sweep.study import Study, replica_key
+from ibjax.sweep.study import PLACES, Study, replica_key, replica_keys
 from ibjax.sweep.times import Times, load_times, save_times
 from ibjax.sweep.verify import repair
-from ibjax.training import Slots, Snapshot, TrainingData, TrainState, init, segment
+from ibjax.training import Rates, Slots, Snapshot, TrainState, init, segment
 
 _REPLICAS = PartitionSpec("replica")
 _EVERYWHERE = PartitionSpec()
@@ -67,7 +70,7 @@ def run(study: Study, out: str | Path | None = None, *, resume: bool = False, pr
         >>> from ibjax.datasets import split, szt
         >>> from ibjax.estimators import Binning
         >>> from ibjax.networks import MLP
-        >>> from ibjax.training import TrainConfig
+        >>> from ibjax.training import TrainConfig, TrainingData
         >>> whole = szt()
         >>> data = TrainingData(*split(whole, 0.8, "random", jax.random.key(0)), whole)
         >>> net = functools.partial(MLP, (12, 4, 2))
@@ -83,7 +86,8 @@ def run(study: Study, out: str | Path | None = None, *, resume: bool = False, pr
         return _run(study, None, resume, progress)
     folder = Path(out)
     if processes.count() > 1:
-        processes.agree("settings", json.loads(json.dumps(study.identity, default=str)))
+        settings = {name: value for name, value in study.identity.items() if name not in PLACES}
+        processes.agree("settings", json.loads(json.dumps(settings, default=str)))
     with contextlib.ExitStack() as held, stores.writing(folder):
         with processes.together(), stores.writing(folder):
             if processes.is_first():
@@ -258,35 +262,42 @@ class Program:
         own = jax.local_devices()[:devices]
         mesh = jax.make_mesh((devices,), ("replica",), devices=own, axis_types=(AxisType.Auto,))
         self.sharding = NamedSharding(mesh, _REPLICAS)
-        self.data = jax.device_put(study.data, NamedSharding(mesh, _EVERYWHERE))
         net, config = study.functional, study.config
         measure = functools.partial(layer_information, study.inside) if study.inside else None
+        # What may differ between studies that share a program is its arguments, also what a data set says of itself.
+        self.seed, self.learning_rate = study.seed, config.learning_rate
+        self.rates = Rates(config.momentum, config.weight_decay)
+        leaves, of_data = jax.tree.flatten(study.data)
+        self.data = jax.device_put(leaves, NamedSharding(mesh, _EVERYWHERE))
 
-        def begin(replica):
-            return init(net, config, replica_key(study.seed, replica))
+        def begin(key: Key[Array, ""]):
+            return init(net, config, key)._replace(learning_rate=jnp.zeros((), jnp.float32))
 
-        def begin_again(replica, attempt):
-            return init(net, config, jax.random.fold_in(replica_key(study.seed, replica), attempt))
-
-        def go(state: TrainState, data: TrainingData, slots: Slots):
-            return segment(net, config, data, state, slots, measure=measure, keep_parameters=study.keeps_parameters)
+        def go(state: TrainState, leaves: list[Array], rates: Rates, slots: Slots):
+            data = jax.tree.unflatten(of_data, leaves)
+            return segment(
+                net, config, data, state, slots, rates=rates, measure=measure, keep_parameters=study.keeps_parameters
+            )
 
         # check_vma is off because a caller's own module may scan over constants.
         shard = functools.partial(jax.shard_map, mesh=mesh, out_specs=_REPLICAS, check_vma=False)
-        mapped = shard(jax.vmap(go, in_axes=(0, None, None)), in_specs=(_REPLICAS, _EVERYWHERE, _EVERYWHERE))
-        self._begin = jax.jit(shard(jax.vmap(begin), in_specs=_REPLICAS))
-        again = jax.vmap(begin_again, in_axes=(0, None))
-        self._begin_again = jax.jit(shard(again, in_specs=(_REPLICAS, _EVERYWHERE)))
-        state = jax.eval_shape(self._begin, np.zeros(devices * study.chunk, np.int32))
-        state = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.sharding), state)
+        same = None, None, None
+        mapped = shard(jax.vmap(go, in_axes=(0, *same)), in_specs=(_REPLICAS, *[_EVERYWHERE] * 3))
+        keys = jax.ShapeDtypeStruct((devices * study.chunk,), jax.random.key(0).dtype, sharding=self.sharding)
+        starting = jax.jit(shard(jax.vmap(begin), in_specs=_REPLICAS)).lower(keys)
+        state = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.sharding), starting.out_info
+        )
         slots = plan(np.array([0]), 1)[0].slots
-        self._go = jax.jit(mapped, donate_argnums=0).lower(state, self.data, slots).compile()
+        self._begin = compiled(starting, own)
+        self._go = compiled(jax.jit(mapped, donate_argnums=0).lower(state, self.data, self.rates, slots), own)
         self.seconds = time.perf_counter() - began
 
     def begin(self, replicas: np.ndarray, attempt: int = 0) -> TrainState:
         """Initial states of the replicas with these global ids; from other keys at every attempt but the first, 0."""
-        ids = jax.device_put(replicas.astype(np.int32), self.sharding)
-        return self._begin_again(ids, np.int32(attempt)) if attempt else self._begin(ids)
+        state = self._begin(jax.device_put(replica_keys(self.seed, replicas.astype(np.int32), attempt), self.sharding))
+        rates = np.full(len(replicas), self.learning_rate, np.float32)
+        return state._replace(learning_rate=jax.device_put(rates, self.sharding))
 
     def put(self, states: list[TrainState]) -> TrainState:
         """Lay saved states of chunks side by side on the devices."""
@@ -305,7 +316,7 @@ class Program:
 
     def go(self, state: TrainState, slots: Slots) -> tuple[TrainState, Snapshot]:
         """Execute a segment; the state that was passed is gone afterwards."""
-        return jax.block_until_ready(self._go(state, self.data, slots))
+        return jax.block_until_ready(self._go(state, self.data, self.rates, slots))
 
 
 class _Step(NamedTuple):

@@ -4,6 +4,7 @@ import itertools
 import json
 import platform
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -20,7 +21,7 @@ from ibjax.errors import InputError
 from ibjax.plane.schema import VARIABLES, coordinates, plain
 from ibjax.sweep.checkpoint import durable
 from ibjax.sweep.record import Record, Region, checksum, load_record, save_record
-from ibjax.sweep.study import Study
+from ibjax.sweep.study import PLACES, Study, differing
 from ibjax.training import probe_batches
 from ibjax.training.train import DEAD_AFTER, DEAD_MARGIN
 
@@ -33,6 +34,13 @@ FORMAT = 2
 _COORDINATES = ["epoch", "width"]
 UNFINISHED = "unfinished"
 FINISHED = "finished"
+
+ATTRIBUTES, COORDINATES = "attributes", "coordinates"
+"""What `Store.damaged_metadata` names."""
+_CHECKSUMS = "checksums"
+_VOUCHED_COORDINATES = ("epoch", "width", "layer", "replica")
+# How long it took differs between runs whose results are the same bit for bit.
+_NOT_VOUCHED = (_CHECKSUMS, "seconds")
 
 # A flipped byte is an error when it is read, never a wrong number.
 _CODECS = (ZstdCodec(level=1), Crc32cCodec())
@@ -219,21 +227,58 @@ class Store:
         """Complain if the store is another study's; settings named in ``but`` may differ."""
         old = json.loads(self.attrs["config"])
         new = json.loads(json.dumps(study.identity, default=str))
-        names = [name for name in {**old, **new} if name not in but and old.get(name) != new.get(name)]
-        if names:
-            differing = "; ".join(f"{name} {old.get(name)!r} -> {new.get(name)!r}" for name in names)
-            raise InputError(f"{self.folder} holds another run ({differing}): choose another folder")
+        if words := differing(old, new, (*PLACES, *but)):
+            raise InputError(f"{self.folder} holds another run ({words}): choose another folder")
 
     @property
     def attrs(self) -> dict[str, Any]:
         """The group's attributes."""
         return dict(self.group.attrs)
 
+    @property
+    def has_checksums(self) -> bool:
+        """Whether attributes and coordinates have checksums; an older ibjax wrote none."""
+        return _CHECKSUMS in self.attrs
+
+    def damaged_metadata(self) -> dict[str, str]:
+        """Which of `ATTRIBUTES` and `COORDINATES` are not as they were written, and what is wrong."""
+        if not self.has_checksums:
+            return {}
+        try:
+            kept = dict(json.loads(self.attrs[_CHECKSUMS]))
+        except (ValueError, TypeError):
+            kept = {}
+        found = {}
+        for name, now in (
+            (ATTRIBUTES, lambda: _attributes_checksum(self.attrs)),
+            (COORDINATES, lambda: _coordinates_checksum(self.arrays)),
+        ):
+            try:
+                if now() != kept.get(name):
+                    found[name] = "damaged (not as they were written)"
+            except (ValueError, RuntimeError, OSError, KeyError, zarr.errors.BaseZarrError) as error:
+                found[name] = f"damaged ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        return found
+
     def note(self, **attrs: Any) -> None:
         """Add or replace attributes, on the disk too."""
-        self.group.update_attributes(plain(attrs))
+        attrs = plain(attrs)
+        if self.has_checksums:
+            kept = {**json.loads(self.attrs[_CHECKSUMS]), ATTRIBUTES: _attributes_checksum({**self.attrs, **attrs})}
+            attrs |= plain({_CHECKSUMS: kept})
+        self.group.update_attributes(attrs)
         if self.folder is not None:
             durable(self.folder / RESULTS / "zarr.json")
+
+    def write_coordinates(self, epochs: np.ndarray, widths: Sequence[int]) -> None:
+        """Write the coordinates anew."""
+        replicas = self.arrays["train_loss"].shape[0]
+        values = epochs, widths, np.arange(1, len(widths) + 1), np.arange(replicas)
+        for name, value in zip(_VOUCHED_COORDINATES, values, strict=True):
+            array = self.arrays[name]
+            array[:] = np.asarray(value)
+            for file in _chunk_files(array, (slice(None),)):
+                durable(file)
 
     def add_estimators(self, names: Sequence[str]) -> None:
         """Make room for more estimators, after the others."""
@@ -303,6 +348,16 @@ def _arrays(group: zarr.Group) -> dict[str, zarr.Array]:
     return {name: array.with_config({"write_empty_chunks": True}) for name, array in group.arrays()}
 
 
+def _attributes_checksum(attrs: Mapping[str, Any]) -> int:
+    """CRC-32 of the attributes that are the same in every run of a study."""
+    kept = {name: value for name, value in attrs.items() if name not in _NOT_VOUCHED}
+    return zlib.crc32(json.dumps(kept, sort_keys=True).encode())
+
+
+def _coordinates_checksum(arrays: Mapping[str, zarr.Array]) -> int:
+    return zlib.crc32(b"".join(np.asarray(arrays[name][:], "<i8").tobytes() for name in _VOUCHED_COORDINATES))
+
+
 def _root(array: zarr.Array) -> Path:
     return Path(str(array.store_path).removeprefix("file://"))
 
@@ -368,9 +423,10 @@ def create(
             attributes=extra[0] if extra else {},
         )
         array[:] = np.asarray(data)
-    group.update_attributes(
-        plain({**attrs, "estimators": list(estimators), "layer_names": names, "format": FORMAT, "status": UNFINISHED})
-    )
+    made = {"estimators": list(estimators), "layer_names": names, "format": FORMAT, "status": UNFINISHED}
+    noted = plain({**attrs, **made})
+    sums = {ATTRIBUTES: _attributes_checksum(noted), COORDINATES: _coordinates_checksum(dict(group.arrays()))}
+    group.update_attributes({**noted, **plain({_CHECKSUMS: sums})})
     kept = None
     if params is not None:
         kept = _new_group(folder, PARAMETERS)
@@ -410,7 +466,17 @@ def open_or_create(study: Study, folder: Path | None, resume: bool) -> Store:
         if not resume:
             raise InputError(f"{folder} already holds a run: add --resume to go on with it, or choose another folder")
         store = reopen(folder)
+        damaged = store.damaged_metadata()
+        if ATTRIBUTES in damaged:
+            raise InputError(
+                f"the attributes of {folder / RESULTS} are {damaged[ATTRIBUTES]}, which say what run it is: bring "
+                "back its zarr.json from a copy, or run again into a new folder"
+            )
         store.compare(study)
+        if COORDINATES in damaged:
+            store.write_coordinates(study.epochs, study.widths)
+        if (config := json.loads(json.dumps(study.identity, default=str))) != json.loads(store.attrs["config"]):
+            store.note(config=config)  # its files have moved
         if store.attrs["format"] < FORMAT and store.attrs["status"] != FINISHED:
             raise InputError(f"{folder} was begun by an older ibjax: run again into a new folder")
         for left in (folder / RESULTS).rglob("*.partial"):  # by a run that was killed while Zarr wrote aside

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,6 +20,8 @@ from ibjax.training import TrainConfig, TrainingData, snapshot_epochs, validate
 
 CHUNK = 25
 """Most replicas that one device executes at a time by default."""
+PLACES = ("data",)
+"""Settings that say where files are: runs may differ in them, the digest of the data says what was in the files."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -147,7 +149,7 @@ class Study:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that the results depend on, as plain values: two runs with the same identity are the same run."""
+        """All that the results depend on, as plain values: runs that do not differ in it, see `differing`, are one."""
         digest = hashlib.sha256()
         for part in self.data:
             for array in (part.x, part.y, part.p_y_given_x):
@@ -178,6 +180,12 @@ class Study:
         return digest.hexdigest()
 
 
+def differing(old: Mapping[str, Any], new: Mapping[str, Any], but: Sequence[str] = PLACES) -> str:
+    """What two identities differ in, in words; empty if in nothing but the settings named in ``but``."""
+    names = [name for name in {**old, **new} if name not in but and old.get(name) != new.get(name)]
+    return "; ".join(f"{name} {old.get(name)!r} -> {new.get(name)!r}" for name in names)
+
+
 def _seed_key(seed: int) -> Key[Array, ""]:
     if not 0 <= seed < 2**32:
         raise InputError(f"seed must be from 0 to 2^32 - 1, got {seed}")
@@ -192,3 +200,9 @@ def data_key(seed: int) -> Key[Array, ""]:
 def replica_key(seed: int, replica: Any) -> Key[Array, ""]:
     """The key of one replica, by its global id."""
     return jax.random.fold_in(jax.random.split(_seed_key(seed))[1], replica)
+
+
+def replica_keys(seed: int, replicas: np.ndarray, attempt: int = 0) -> Key[Array, " replicas"]:
+    """The keys of some replicas; of every attempt but the first, 0, others."""
+    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.split(_seed_key(seed))[1], replicas)
+    return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, attempt) if attempt else keys

@@ -14,6 +14,7 @@ from ibjax.sweep import processes
 from ibjax.sweep import store as stores
 from ibjax.sweep.checkpoint import durable
 from ibjax.sweep.lock import hold
+from ibjax.sweep.study import differing
 
 TABLE = "table.json"
 """What the arrays were made from; its presence tells such a folder from a run's."""
@@ -82,7 +83,5 @@ def _compare(folder: Path, config: Mapping[str, Any], resume: bool) -> None:
         stored = dict(json.loads((folder / TABLE).read_text()))
     except ValueError as error:
         raise InputError(f"{folder / TABLE} is damaged ({error}): delete {folder} and compute it again") from error
-    names = [name for name in {**stored, **config} if stored.get(name) != config.get(name)]
-    if names:
-        differing = "; ".join(f"{name} {stored.get(name)!r} -> {config.get(name)!r}" for name in names)
-        raise InputError(f"{folder} holds other results ({differing}): choose another folder")
+    if words := differing(stored, config, but=()):
+        raise InputError(f"{folder} holds other results ({words}): choose another folder")

@@ -21,7 +21,8 @@ class Damage(NamedTuple):
 
     Attributes:
         part: the variable, with the place of the estimator as in ``complexity[0]``; ``parameters/NAME``; ``state``,
-            from which training goes on; or ``record``, the checksums.
+            from which training goes on; ``record``, the checksums; ``attributes``, which say what run it is; or
+            ``coordinates``.
         first_replica: the first replica of the chunk that it belongs to.
         last_replica: the last one.
         first_snapshot: the first snapshot.
@@ -53,7 +54,7 @@ def verify(folder: str | Path) -> tuple[Damage, ...]:
 
     Returns:
         What is damaged or missing, empty if all is whole. `ibjax.sweep.run` with ``resume`` computes it anew, the
-        chunks of replicas that it belongs to and no others.
+        chunks of replicas that it belongs to and no others; but not attributes, without which it is no known run.
 
     Raises:
         InputError: no run is there, its metadata cannot be read, or it is of a version without checksums.
@@ -65,7 +66,20 @@ def verify(folder: str | Path) -> tuple[Damage, ...]:
     store = stores.reopen(Path(folder), "r")
     if store.attrs["format"] < stores.FORMAT:
         raise InputError(f"{folder} has layout {store.attrs['format']}, which has no checksums: run again to have them")
-    return tuple(damage for chunk in range(store.chunks) for damage in examine(store, chunk, states=True))
+    last = store.arrays["train_loss"].shape[0] - 1
+    wrong = store.damaged_metadata()
+    metadata = [Damage(part, 0, last, 0, store.snapshots - 1, what) for part, what in wrong.items()]
+    states = stores.COORDINATES not in wrong  # the epochs say which states are needed
+    return (*metadata, *(damage for chunk in range(store.chunks) for damage in examine(store, chunk, states=states)))
+
+
+def vouched(folder: str | Path) -> bool:
+    """Whether `verify` can tell damage of a run's attributes and coordinates; those of an older ibjax have no checksum.
+
+    Raises:
+        InputError: no run is there, or its metadata cannot be read.
+    """
+    return stores.reopen(Path(folder), "r").has_checksums
 
 
 def repair(store: stores.Store, inside: int) -> list[Damage]:

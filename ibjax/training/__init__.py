@@ -1,6 +1,6 @@
 """Training one network from one key, as pure functions; replicas are the caller's vmap."""
 
-from ibjax.training.config import TrainConfig, validate
+from ibjax.training.config import Rates, TrainConfig, validate
 from ibjax.training.gradients import GradientStatistics, gradient_statistics, probe_batches
 from ibjax.training.optimizers import OPTIMIZERS
 from ibjax.training.order import epoch_order
@@ -10,6 +10,7 @@ from ibjax.training.train import Slots, Snapshot, TrainingData, TrainState, init
 __all__ = [
     "OPTIMIZERS",
     "GradientStatistics",
+    "Rates",
     "Slots",
     "Snapshot",
     "TrainConfig",

@@ -2,6 +2,9 @@
 
 import dataclasses
 import math
+from typing import NamedTuple
+
+from jaxtyping import Array, Float
 
 from ibjax.errors import InputError, choose
 from ibjax.training.optimizers import OPTIMIZERS
@@ -18,8 +21,8 @@ class TrainConfig:
             remaining samples and averages over them alone.
         optimizer: a name of `ibjax.training.OPTIMIZERS`.
         learning_rate: step size; a traced value in the training state, so replicas may differ in it.
-        momentum: of ``"momentum"`` and ``"momentum_l2"``.
-        weight_decay: of ``"adamw"`` and ``"momentum_l2"``.
+        momentum: of ``"momentum"`` and ``"momentum_l2"``; may be traced, see `Rates`.
+        weight_decay: of ``"adamw"`` and ``"momentum_l2"``; may be traced.
         reshuffle: draw a new order every epoch; otherwise the data's own order, always.
         snapshots: about how many epochs to look at, log-spaced, every early epoch among them.
         evaluate_size: samples whose loss or activations are computed at a time when the network is looked at, None for
@@ -39,6 +42,18 @@ class TrainConfig:
     evaluate_size: int | None = None
     decay: float = 1.0
     decay_after: tuple[int, ...] | None = None
+
+
+class Rates(NamedTuple):
+    """Numbers of a training step that a program may take as arguments; the learning rate is in the training state.
+
+    Attributes:
+        momentum: instead of the config's.
+        weight_decay: instead of the config's.
+    """
+
+    momentum: Float[Array, ""] | float
+    weight_decay: Float[Array, ""] | float
 
 
 def validate(config: TrainConfig, samples: int) -> TrainConfig:

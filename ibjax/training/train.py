@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from ibjax.datasets import Dataset
 from ibjax.networks import Functional, functional
 from ibjax.networks.functional import Network, Params
-from ibjax.training.config import TrainConfig, validate
+from ibjax.training.config import Rates, TrainConfig, validate
 from ibjax.training.gradients import gradient_statistics, layer_norms, probe_batches
 from ibjax.training.optimizers import OPTIMIZERS
 from ibjax.training.order import epoch_order
@@ -122,6 +122,7 @@ def segment(
     state: TrainState,
     slots: Slots,
     *,
+    rates: Rates | None = None,
     measure: Measure | None = None,
     keep_parameters: bool = False,
 ) -> tuple[TrainState, Snapshot]:
@@ -133,6 +134,7 @@ def segment(
         data: training, test and measured data.
         state: where to go on from.
         slots: how far to go; their values are traced, only their number is fixed.
+        rates: instead of the config's; may be traced.
         measure: applied to the activations of ``data.measured``.
         keep_parameters: whether snapshots hold the parameters.
 
@@ -148,7 +150,7 @@ def segment(
 
     def slot(state, instruction):
         epochs, look = instruction
-        state = jax.lax.fori_loop(0, epochs, lambda _, s: _epoch(network, config, data.train, s), state)
+        state = jax.lax.fori_loop(0, epochs, lambda _, s: _epoch(network, config, rates, data.train, s), state)
         return state, jax.lax.cond(look, observe, skip, state)
 
     # TF32 would change losses and informations on an accelerator.
@@ -230,11 +232,13 @@ def _learning_rate(config: TrainConfig, state: TrainState) -> Float[Array, ""]:
     return state.learning_rate * config.decay**times
 
 
-def _epoch(network: Functional, config: TrainConfig, train: Dataset, state: TrainState) -> TrainState:
+def _epoch(
+    network: Functional, config: TrainConfig, rates: Rates | None, train: Dataset, state: TrainState
+) -> TrainState:
     """One pass over the training set."""
     n = len(train)
     size = config.batch_size or n
-    optimizer = OPTIMIZERS[config.optimizer](config)
+    optimizer = OPTIMIZERS[config.optimizer](rates or config)
     x, y = jnp.asarray(train.x), jnp.asarray(train.y)
     dropout = _dropout_key(state)
     rate = _learning_rate(config, state)

@@ -8,6 +8,7 @@ import shutil
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
@@ -16,7 +17,7 @@ import ibjax
 from ibjax.datasets import from_arrays, split
 from ibjax.errors import InputError
 from ibjax.estimators import Binning
-from ibjax.networks import MLP
+from ibjax.networks import scaled_mlp
 from ibjax.plane import VARIABLES, summary_table
 from ibjax.sweep import (
     Grid,
@@ -35,11 +36,14 @@ from ibjax.sweep import (
     status,
     store,
     sweep_status,
+    verify_sweep,
 )
 from ibjax.sweep.costs import program_key
 from ibjax.sweep.groups import read_failures
 from ibjax.sweep.lock import hold
+from ibjax.sweep.programs import compiled
 from ibjax.sweep.record import load_record, save_record
+from ibjax.training import TrainState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +62,11 @@ class Config:
     replicas: int = 3
     chunk_size: int | None = 2
     seed: int = 0
+    optimizer: str = "sgd"
+    momentum: float = 0.5
+    weight_decay: float = 0.1
+    scale: float = 1.0
+    noise: float = 0.0
 
     def __post_init__(self):
         if self.epochs < 0:
@@ -66,13 +75,21 @@ class Config:
 
 def study_of(config: Config) -> Study:
     """A tiny network on 96 points."""
-    x = np.random.default_rng(0).normal(size=(96, 4))
-    whole = from_arrays(x, (x[:, 0] + x[:, 1] > 0).astype(int))
+    chance = np.random.default_rng(0)
+    x = chance.normal(size=(96, 4))
+    whole = from_arrays(x, (x[:, 0] + x[:, 1] > config.noise * chance.normal(size=96)).astype(int), name=str(config))
     training = ibjax.training.TrainConfig(
-        config.epochs, config.batch_size, learning_rate=config.rate, reshuffle=config.reshuffle, snapshots=5
+        config.epochs,
+        config.batch_size,
+        config.optimizer,
+        config.rate,
+        config.momentum,
+        config.weight_decay,
+        config.reshuffle,
+        snapshots=5,
     )
     return Study(
-        functools.partial(MLP, config.widths, config.activation),
+        functools.partial(scaled_mlp, config.scale, config.widths, config.activation, "ibsgd"),
         ibjax.training.TrainingData(*split(whole, 0.75, "first", jax.random.key(0)), whole),
         training,
         tuple(Binning(bins=int(bins)) for bins in config.measure),
@@ -405,6 +422,27 @@ def test_damage_is_one_line(folder, tmp_path):
         assert part in complaint(open_sweep, folder)
 
 
+def test_damage_of_a_sweep_is_named_and_computed_anew(swept, folder):
+    assert verify_sweep(folder) == ()
+    name = sweep_of(DEEPER).groups[2].slug
+    for file in ("complexity/c/1/0/0/0/0/0", "train_loss/c/0/1/0/0", "zarr.json"):
+        content = (folder / "results.zarr" / file).read_bytes()
+        (folder / "results.zarr" / file).write_bytes(content[: len(content) // 2])
+        (line,) = verify_sweep(folder)
+        assert line.startswith("results.zarr")
+        assert "damaged" in line
+        (folder / "results.zarr" / file).write_bytes(content)
+    shutil.copy(folder / "results.zarr/train_loss/c/0/1/0/0", folder / "results.zarr/train_loss/c/1/0/0/0")
+    assert verify_sweep(folder) == (f"results.zarr, {name}, train_loss: not what the group has",)
+    (folder / "groups" / name / "results.zarr/train_loss/c/1/0").write_bytes(b"")
+    (line,) = verify_sweep(folder)
+    assert line.startswith(f"{name}: train_loss, replicas 2-2, snapshots 0-")
+    again, _ = run_groups(sweep_of(DEEPER), folder, resume=True, progress=False)
+    assert verify_sweep(folder) == ()
+    for field in VARIABLES:
+        assert again[field].values.tobytes() == swept[1][field].values.tobytes()
+
+
 def test_how_far_a_sweep_is(folder):
     names = [group.slug for group in sweep_of(DEEPER).groups]
     found = sweep_status(folder)
@@ -530,16 +568,82 @@ def lowered(config: Config) -> str:
     """The program of a study, in XLA's words."""
     texts = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jax.stages.Lowered, "compile", lambda self, **_: texts.append(self.as_text()))
+        patch.setattr(runner, "compiled", lambda program, devices: texts.append(program.as_text()))
         PROGRAM(study_of(config), 1)
     return texts[-1]
 
 
+ARGUMENTS = {
+    "rate": [0.5, 0.05],
+    "momentum": [0.5, 0.9],
+    "weight_decay": [0.1, 0.01],
+    "seed": [0, 1],
+    "scale": [1.0, 2.0],
+    "noise": [0.0, 1.0],
+    "epochs": [2, 9],
+}
+"""What programs take as arguments."""
+
+
 def test_programs_with_the_same_key_are_the_same():
-    base = Config(activation="relu")
-    arguments = dataclasses.replace(base, rate=0.05, seed=1, epochs=9)
+    base = Config(optimizer="momentum_l2")
+    arguments = dataclasses.replace(base, **{name: values[1] for name, values in ARGUMENTS.items()})
     assert program_key(study_of(base)) == program_key(study_of(arguments))
     assert lowered(base) == lowered(arguments)
+
+
+def test_groups_that_differ_in_arguments_share_one_program(monkeypatch):
+    """And a group's numbers are those of a run whose program is compiled for it alone."""
+    counted, compile_ = [], jax.stages.Lowered.compile
+
+    def count(self, *args, **settings):
+        counted.append("begin" if isinstance(self.out_info, TrainState) else "go")
+        return compile_(self, *args, **settings)
+
+    monkeypatch.setattr(runner, "Program", PROGRAM)
+    monkeypatch.setattr(jax.stages.Lowered, "compile", count)
+    monkeypatch.setattr("ibjax.sweep.programs._KEPT", {})
+    # The first two differ in the learning rate alone.
+    table = {name: [first, first, other] for name, (first, other) in ARGUMENTS.items()}
+    sweep = sweep_of(Grid(zips=[table | {"rate": [0.5, 0.05, 0.1]}]), Config(optimizer="momentum_l2", replicas=2))
+    assert forecast(sweep, probe=False).programs == 1
+    found = run_groups(sweep, progress=False)[0]
+    assert counted == ["begin", "go", "begin"]  # other initial weights need another program to begin with
+    monkeypatch.setattr("ibjax.sweep.programs._KEPT", {})
+    last = sweep.groups[-1]
+    alone = runner.run(study_of(last.config), progress=False)
+    for name in ("train_loss", "weight_distance", "complexity"):
+        assert select(found, rate=0.1)[name].values.tobytes() == alone[name].values.tobytes()
+    losses = found["train_loss"].isel(snapshot=1).values.reshape(3, -1)
+    assert len(np.unique(losses, axis=0)) == 3
+
+
+def test_programs_with_other_constants_are_not_shared(monkeypatch):
+    monkeypatch.setattr("ibjax.sweep.programs._KEPT", {})
+    for constant in (np.arange(2000.0), np.arange(2000.0) + np.eye(2000)[1500], jnp.arange(2000.0)[::-1]):
+        program = jax.jit(lambda x, constant=constant: x + jnp.asarray(constant, jnp.float32)).lower(jnp.zeros(2000))
+        again = [compiled(program, jax.devices()[:1])(jnp.zeros(2000)) for _ in range(2)]
+        np.testing.assert_array_equal(again, [constant] * 2)
+
+
+def test_programs_that_call_python_are_not_shared(monkeypatch):
+    monkeypatch.setattr("ibjax.sweep.programs._KEPT", {})
+    shape = jax.ShapeDtypeStruct((), jnp.float32)
+    for number in (1.0, 2.0):
+        program = jax.jit(lambda x, n=number: x + jax.pure_callback(lambda: np.float32(n), shape)).lower(0.0)
+        assert compiled(program, jax.devices()[:1])(0.0) == number
+
+
+def test_so_many_programs_are_kept(monkeypatch):
+    kept = {}
+    monkeypatch.setattr("ibjax.sweep.programs._KEPT", kept)
+    monkeypatch.setattr("ibjax.sweep.programs.MOST", 2)
+    lower = [jax.jit(lambda x, n=n: x + n).lower(0.0) for n in range(3)]
+    first, second, _ = (compiled(program, jax.devices()[:1]) for program in lower[:2] + lower[:1])
+    assert list(kept.values()) == [second, first]
+    compiled(lower[2], jax.devices()[:1])
+    assert second not in kept.values()
+    assert first in kept.values()
 
 
 @pytest.mark.parametrize(

@@ -371,6 +371,17 @@ def test_settings_that_are_not_plain_can_be_resumed(tmp_path):
     assert_same(run(study, tmp_path, resume=True, progress=False), first)
 
 
+def test_where_the_data_are_plays_no_part_but_what_they_are(study, tmp_path):
+    here, there = (small_study(settings={"data": place}, replicas=1) for place in ("here", "there"))
+    first = run(here, tmp_path, progress=False).load()
+    found = run(there, tmp_path, resume=True, progress=False)
+    assert json.loads(ibjax.open(tmp_path).attrs["config"])["data"] == "there"
+    assert_same(found.assign_attrs({name: first.attrs[name] for name in ("config", "checksums")}), first)
+    other = small_study(settings={"data": "here"}, replicas=1, data=points(p_y_given_x=True))
+    with pytest.raises(InputError, match=r"holds another run \(data_sha256 [^;]*\): choose another folder"):
+        run(other, tmp_path, resume=True, progress=False)
+
+
 @pytest.mark.parametrize("seed", [3, 9], ids=["the same run", "another run"])
 def test_what_a_removed_run_left_behind_plays_no_part(seed, stored, study, tmp_path):
     run(small_study(seed=seed), tmp_path, progress=False)

@@ -12,7 +12,7 @@ import pytest
 
 from ibjax.errors import InputError
 from ibjax.estimators import Binning
-from ibjax.sweep import open_run, remeasure, runner, store, verify
+from ibjax.sweep import open_run, remeasure, runner, store, verify, vouched
 from ibjax.sweep.lock import hold
 from ibjax.sweep.record import Record, Region, load_record, save_record
 
@@ -93,6 +93,47 @@ def test_a_damaged_state_is_named_where_it_is_needed(damage, begun, folder):
     (found,) = verify(begun)
     assert found[:3] == ("state", 2, 3)
     assert verify(folder) == ()
+
+
+def change(folder, name, value):
+    """Change an attribute of the results behind the store's back."""
+    file = folder / store.RESULTS / "zarr.json"
+    content = json.loads(file.read_text())
+    content["attributes"][name] = value
+    file.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(("name", "value"), [("title", "another"), ("samples", 49), ("checksums", "{"), ("more", 1)])
+def test_damaged_attributes_are_named_and_the_run_is_not_gone_on_with(name, value, small, folder):
+    change(folder, name, value)
+    (found,) = (damage for damage in verify(folder) if damage.part == "attributes")
+    assert (found.first_replica, found.last_replica, found.what) == (0, 4, "damaged (not as they were written)")
+    with pytest.raises(InputError, match=r"the attributes of .*results.zarr are damaged .*: bring back its zarr.json"):
+        small.run(folder, resume=True)
+    assert small.trained == []
+
+
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink])
+@pytest.mark.parametrize("name", ["epoch", "width", "replica"])
+def test_damaged_coordinates_are_named_and_written_again(name, damage, small, folder, assert_same):
+    damage(folder / store.RESULTS / name / "c/0")
+    assert [damage.part for damage in verify(folder)] == ["coordinates"]
+    small.run(folder, resume=True)
+    assert small.trained == []
+    assert verify(folder) == ()
+    assert_same(folder)
+
+
+def test_a_store_without_checksums_of_its_attributes(small, folder, assert_same):
+    """An older ibjax wrote none."""
+    group = store.reopen(folder).group
+    assert vouched(folder)
+    del group.attrs["checksums"]
+    change(folder, "title", "older")
+    assert (verify(folder), vouched(folder)) == ((), False)
+    assert open_run(folder).attrs["title"] == "older"
+    small.run(folder, resume=True)
+    assert not vouched(folder)
 
 
 def test_a_record_comes_back_or_not_at_all(tmp_path):
