@@ -160,12 +160,13 @@ def _answer(experiment: str, pattern: str, claims: Sequence[Claim] | None) -> st
         return f"`{experiment}` did not judge {pattern!r}"
     first = matching[0]
     mark = EARLY if any(claim.preliminary for claim in matching) else ""
+    said = f"`{experiment}`: {first.statement} ({first.statistic.rpartition(': ')[2]})"
     if len(matching) == 1:
-        return f"`{experiment}`: {first.statement}: {interval(first)}, **{first.verdict}**{mark}"
+        return f"{said}: {interval(first)}, **{first.verdict}**{mark}"
     counts = Counter(claim.verdict for claim in matching)
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
     values = sorted(float(claim.estimate.value) for claim in matching)
-    return f"`{experiment}`: {first.statement}: {values[0]:.3g} to {values[-1]:.3g}, **{verdicts}**{mark}"
+    return f"{said}: {values[0]:.3g} to {values[-1]:.3g}, **{verdicts}**{mark}"
 
 
 def put_into(page: str, table: str) -> str:

@@ -8,7 +8,9 @@ from ibjax.plane import Claim, Estimate, greater_than
 
 
 def claim(name, value=0.8, early=False):
-    return Claim(name, f"{name} holds", "share", Estimate(value, value - 0.1, value + 0.1), greater_than(0.5), early)
+    return Claim(
+        name, f"{name} holds", "szt: share", Estimate(value, value - 0.1, value + 0.1), greater_than(0.5), early
+    )
 
 
 def row(table, start):
@@ -23,9 +25,9 @@ def test_answers_are_those_of_the_claims():
     }  # fmt: skip
     table = debate(found)
     phases = row(table, "Training first fits")
-    assert "fitting holds: 0.8 [0.7, 0.9], **reproduced**<br>" in phases
-    assert "compression holds: 0.2 [0.1, 0.3], **refuted**†" in phases
-    assert "relevance-kept holds: 0.5 [0.4, 0.6], **inconclusive**" in phases
+    assert "fitting holds (share): 0.8 [0.7, 0.9], **reproduced**<br>" in phases
+    assert "compression holds (share): 0.2 [0.1, 0.3], **refuted**†" in phases
+    assert "relevance-kept holds (share): 0.5 [0.4, 0.6], **inconclusive**" in phases
     assert "not run" not in phases
     memory = row(table, "The same networks memorise")
     assert "0.3 to 0.8, **1 reproduced, 1 refuted**" in memory
