@@ -23,11 +23,10 @@ from ibjax.sweep.joined import join, labelled
 from ibjax.sweep.lock import hold
 from ibjax.sweep.progress import Groups, Show, sweep_progress
 from ibjax.sweep.runner import run
+from ibjax.sweep.store import GROUPS, SWEEP
 from ibjax.sweep.study import Study, differing
 from ibjax.sweep.tables import TABLE, open_table
 
-SWEEP = "sweep.json"
-GROUPS = "groups"
 FAILURES = "failures.json"
 PLAN = "plan.json"
 SWEEP_FORMAT = 1
@@ -291,7 +290,7 @@ def _begun(place: Path, study: Study, failed: Failure | None) -> int | None:
     """The chunk size that a group has begun with and keeps, None if it is still to begin."""
     if not (place / stores.RESULTS).exists():
         return None
-    begun = json.loads(stores.open_run(place).attrs["config"])["chunk_size"]
+    begun = json.loads(stores.reopen(place, "r").attrs["config"])["chunk_size"]
     if failed is not None and failed.memory and begun != study.chunk:
         shutil.rmtree(place)  # it never fitted: nothing to keep
         return None

@@ -28,6 +28,9 @@ from ibjax.training.train import DEAD_AFTER, DEAD_MARGIN
 RESULTS = "results.zarr"
 PARAMETERS = "parameters.zarr"
 STATES = "state"
+SWEEP = "sweep.json"
+GROUPS = "groups"
+"""Of a sweep: what it was made from, and the folder of its runs."""
 _ASIDE = ".part"
 FORMAT = 2
 """Version of the layout; a store of a newer one is refused. Version 1 had no records: it is only read."""
@@ -462,6 +465,8 @@ def open_or_create(study: Study, folder: Path | None, resume: bool) -> Store:
     Raises:
         InputError: the folder holds a run and ``resume`` is not set, or it holds another run.
     """
+    if folder is not None:
+        _refuse_sweep(folder)
     if folder is not None and (folder / RESULTS).exists():
         if not resume:
             raise InputError(f"{folder} already holds a run: add --resume to go on with it, or choose another folder")
@@ -529,6 +534,7 @@ def reopen(folder: Path, mode: Literal["r", "r+"] = "r+") -> Store:
     Raises:
         InputError: there is none, it is damaged, or it is of a newer version.
     """
+    _refuse_sweep(folder)
     group = _group(folder / RESULTS, mode)
     kept = _group(folder / PARAMETERS, mode) if (folder / PARAMETERS).exists() else None
     store = Store(folder, group, kept)
@@ -567,6 +573,7 @@ def open_run(folder: str | Path) -> xr.Dataset:
     Raises:
         InputError: no run is there, its store is damaged or of a newer version, or files are gone that it had.
     """
+    _refuse_sweep(Path(folder))
     path = Path(folder) / RESULTS
     group = _group(path, "r")
     try:
@@ -596,6 +603,12 @@ def _check_files(store: Store) -> None:
             f"{lost[0]} is missing, with results that had been measured ({len(lost)} such files): run again with "
             "--resume to compute them anew, `ibjax verify` names them all"
         )
+
+
+def _refuse_sweep(folder: Path) -> None:
+    """Complain where the results are those of many runs."""
+    if (folder / SWEEP).exists():
+        raise InputError(f"{folder} holds a sweep, not a run: name one of those in {folder / GROUPS}")
 
 
 def _group(path: Path, mode: Any) -> zarr.Group:

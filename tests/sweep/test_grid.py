@@ -396,6 +396,8 @@ def test_nothing_is_overwritten(swept, folder):
     assert "batch_size 24 -> 12" in line
     assert "0.05" in line
     assert "0.07" in line
+    for refused in (lambda: runner.run(study_of(Config()), folder, resume=True), lambda: ibjax.sweep.open_run(folder)):
+        assert "holds a sweep, not a run" in complaint(refused)
     group = next((folder / "groups").iterdir())
     assert "holds a run, not a sweep" in complaint(run_groups, other, group, resume=True, progress=False)
     (folder / "file").touch()
@@ -434,9 +436,9 @@ def test_damage_of_a_sweep_is_named_and_computed_anew(swept, folder):
         (folder / "results.zarr" / file).write_bytes(content)
     shutil.copy(folder / "results.zarr/train_loss/c/0/1/0/0", folder / "results.zarr/train_loss/c/1/0/0/0")
     assert verify_sweep(folder) == (f"results.zarr, {name}, train_loss: not what the group has",)
-    (folder / "groups" / name / "results.zarr/train_loss/c/1/0").write_bytes(b"")
+    (folder / "groups" / name / "results.zarr/train_loss/c/1/0").unlink()
     (line,) = verify_sweep(folder)
-    assert line.startswith(f"{name}: train_loss, replicas 2-2, snapshots 0-")
+    assert line == f"{name}: train_loss, replicas 2-2, snapshots 0-2: missing"
     again, _ = run_groups(sweep_of(DEEPER), folder, resume=True, progress=False)
     assert verify_sweep(folder) == ()
     for field in VARIABLES:
