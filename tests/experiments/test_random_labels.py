@@ -24,7 +24,7 @@ LN_N = math.log(256)
 
 
 def planted(
-    *, fits=True, learns=0.8, slower=10.0, tells=0.1, keeps=1.0, falls=2.0, replicas=14, epochs=EPOCHS, **config
+    *, fits=True, learns=0.8, slower=10.0, tells=0.1, keeps=1.0, falls=2.0, replicas=6, epochs=EPOCHS, **config
 ):
     """Networks that fit later by ``slower`` epochs where all labels are random, and then keep more of X."""
 
