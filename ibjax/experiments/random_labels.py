@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import xarray as xr
-from flax import nnx
 from jaxtyping import Float, Num
 from matplotlib.figure import Figure
 
@@ -60,7 +59,7 @@ class Setting(NamedTuple):
     """
 
     learning_rate: float
-    kind: type[nnx.Module]
+    kind: type[Any]
     settings: dict[str, Any]
     title: str
 
