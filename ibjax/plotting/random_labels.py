@@ -151,4 +151,4 @@ def _bars(axes: Axes, regularised: Mapping[tuple[str, str], Fit]) -> None:
     axes.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=8)
     axes.set(ylim=(0, 1.03), xlim=(-0.5, len(names) - 0.5), ylabel="share that is right at the end")
     axes.grid(alpha=0.25, lw=0.6)
-    axes.legend(loc="center right")
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, borderaxespad=0.2)

@@ -13,6 +13,7 @@ from ibjax.errors import InputError
 from ibjax.experiments import EXPERIMENTS, RandomLabels, run, study_of
 from ibjax.experiments import images as readers
 from ibjax.experiments.random_labels import CONVENTION, NETWORKS, PRESETS, Case, claims, figure, parse_case
+from ibjax.networks import SmallAlexNet, SmallInception
 
 CASES = (
     "none", "partial_labels=0.4", "random_labels", "shuffled_pixels", "random_pixels", "gaussian_pixels",
@@ -23,7 +24,7 @@ LN_N = math.log(256)
 
 
 def planted(
-    *, fits=True, learns=0.8, slower=10.0, tells=0.1, keeps=1.0, falls=2.0, replicas=14, epochs=EPOCHS, **config
+    *, fits=True, learns=0.8, slower=10.0, tells=0.1, keeps=1.0, falls=2.0, replicas=6, epochs=EPOCHS, **config
 ):
     """Networks that fit later by ``slower`` epochs where all labels are random, and then keep more of X."""
 
@@ -172,17 +173,19 @@ def test_labels_and_pixels_are_those_of_the_case(tiny):
 
 def test_the_networks_are_the_source_s(monkeypatch):
     monkeypatch.setitem(readers.IMAGES, "cifar10", tiny_images(n=200, shape=(32, 32, 3)))
-    counts = {"inception": 1_649_402, "alexnet": 1_387_786, "mlp-3x512": 1_735_178, "mlp-1x512": 1_209_866}
-    assert counts.keys() == NETWORKS.keys()
-    for name, count in counts.items():
+    assert {name: setting.learning_rate for name, setting in NETWORKS.items()} == {
+        "inception": 0.1, "alexnet": 0.01, "mlp-3x512": 0.01, "mlp-1x512": 0.01,
+    }  # fmt: skip
+    assert (NETWORKS["inception"].kind, NETWORKS["alexnet"].kind) == (SmallInception, SmallAlexNet)  # counted elsewhere
+    for name, count in {"mlp-3x512": 1_735_178, "mlp-1x512": 1_209_866}.items():
         study = study_of(RandomLabels(network=name, measured_images=100))
         params = jax.eval_shape(study.functional.init, jax.random.key(0))
         moved = jax.tree.leaves(study.functional.split(params)[0])
         assert sum(math.prod(leaf.shape) for leaf in moved) == count
         config = study.config
-        assert (config.learning_rate, config.decay, config.momentum) == ((0.1, 0.01)[name != "inception"], 0.95, 0.9)
+        assert (config.learning_rate, config.decay, config.momentum) == (0.01, 0.95, 0.9)
         assert (config.weight_decay, config.batch_size, config.optimizer) == (0.0, 128, "momentum_l2")
-    decayed = study_of(RandomLabels(network="alexnet", case="random_labels+weight_decay", measured_images=100))
+    decayed = study_of(RandomLabels(network="mlp-1x512", case="random_labels+weight_decay", measured_images=100))
     assert decayed.config.weight_decay == 1e-4
 
 

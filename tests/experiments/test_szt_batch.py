@@ -11,7 +11,7 @@ from ibjax.experiments import EXPERIMENTS, SZTBatch, run
 from ibjax.experiments.szt_batch import batches_of, claims, figure
 from ibjax.training import snapshot_epochs
 
-CONFIG = SZTBatch(replicas=8, epochs=10_000, batches=(16, 64, 256, None), widths=(12, 4, 2))
+CONFIG = SZTBatch(replicas=14, epochs=10_000, batches=(16, 64, 256, None), widths=(12, 4, 2))
 EPOCHS = snapshot_epochs(CONFIG.epochs, CONFIG.snapshots)
 TIME = np.log1p(EPOCHS)
 
@@ -63,7 +63,9 @@ def test_what_the_study_says_is_reproduced_where_it_is_so():
     assert found["peak-later-output"].estimate.value == 1.0
     places = batches_of(planted(spread=0.0))
     assert places.sizes.tolist() == [16, 64, 256, 3277]
-    np.testing.assert_allclose(places.peak["output"], (30 * (places.sizes / 16) ** 0.6)[:, None] * np.ones(8), rtol=0.1)
+    np.testing.assert_allclose(
+        places.peak["output"], (30 * (places.sizes / 16) ** 0.6)[:, None] * np.ones(14), rtol=0.1
+    )
     np.testing.assert_allclose(places.transition["output", "log-epoch"], places.peak["output"], rtol=0.15)
 
 

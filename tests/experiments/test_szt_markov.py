@@ -15,7 +15,7 @@ STAGES = np.arange(7)
 TINY = SZTMarkov(replicas=2, epochs=2, batch_size=1024, widths=(12, 2, 2, 2), snapshots=3, probes=2, bins=6, refined=1)
 
 
-def planted(replicas=12, *, first=0.4 + 0.01 * STAGES, last=0.15 - 0.02 * STAGES, gap=0.001, deeper=False):
+def planted(replicas=14, *, first=0.4 + 0.01 * STAGES, last=0.15 - 0.02 * STAGES, gap=0.001, deeper=False):
     """A run with these errors of probes at its start and end, and this gap of the chain in bits."""
     rng = np.random.default_rng(0)
     plane = synthetic.make_plane(replicas, 10, noise=0.1)
