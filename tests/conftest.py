@@ -59,6 +59,9 @@ def _forget_programs():
     """Let go of a file's compiled programs, which would fill the memory by the end of a run."""
     yield
     jax.clear_caches()
+    from ibjax.sweep import programs
+
+    programs._KEPT.clear()
 
 
 @pytest.fixture

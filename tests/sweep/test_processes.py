@@ -1,7 +1,6 @@
 """Several processes write the store that one would have, and stop together; a run goes on with another number."""
 
 import contextlib
-import itertools
 import os
 import random
 import runpy
@@ -19,7 +18,7 @@ import pytest
 
 import ibjax
 from ibjax.errors import InputError
-from ibjax.sweep import plan, processes, run, runner, store, use_every_core
+from ibjax.sweep import checkpoint, plan, processes, run, runner, store, use_every_core
 
 ROOT = Path(ibjax.__file__).parents[1]
 SETTLED = 300
@@ -27,23 +26,31 @@ SETTLED = 300
 
 
 def child(folder, address, count, index, changes="{}", pause=0.0):
-    """One of several processes that run the small study."""
+    """One of several processes that run the small study; ``pause`` seconds longer for every file that is written.
+
+    It says when it has begun, and before and after a segment is written, with all that vouches for it.
+    """
     use_every_core(1)
     plan.SEGMENT_STEPS = 6
     with processes.joined(address, count, index) if count > 1 else contextlib.nullcontext():
         study = runpy.run_path(str(Path(__file__).with_name("conftest.py")))["Small"]().study(**changes)
-        write, commit = runner._write, store.Store.commit
+        write, save, durable = runner._write, runner.save_state, checkpoint.durable
 
-        def slowly(*args):
+        def begin(*args):
             print("writing", flush=True)
-            time.sleep(pause)
-            return write(*args)
+            write(*args)
 
-        def commit_slowly(*args, **settings):
-            commit(*args, **settings)
-            time.sleep(pause)
+        def end(*args):
+            save(*args)
+            print("written", flush=True)
 
-        runner._write, store.Store.commit = slowly, commit_slowly
+        def slowly(path):
+            time.sleep(pause)
+            durable(path)
+
+        runner._write, runner.save_state = begin, end
+        checkpoint.durable = store.durable = slowly
+        print("begun", flush=True)
         try:
             run(study, folder, resume=True, progress=False)
         except InputError as error:
@@ -268,8 +275,8 @@ def test_processes_of_different_studies_do_not_begin(tmp_path):
 @pytest.mark.parametrize(("victim", "then"), [(1, 1), (0, 3)])
 def test_a_process_that_dies_stops_the_others(victim, then, tmp_path, assert_same):
     folder = tmp_path / "run"
-    started = start(folder, 2, pause=0.5)
-    assert started[victim].stdout.readline() == "writing\n"
+    started = start(folder, 2, pause=0.05)
+    assert [started[victim].stdout.readline() for _ in range(2)] == ["begun\n", "writing\n"]
     started[victim].kill()
     # The other would have to wait for it at the end, however long.
     status, _, errors = ended(started)[1 - victim]
@@ -285,31 +292,44 @@ def test_a_process_that_dies_stops_the_others(victim, then, tmp_path, assert_sam
     assert_same(folder)
 
 
+KILLS = 15
+PAUSE = 0.004
+"""Seconds that every file takes longer: the writes then take about as long as what lies between them."""
+
+
 @pytest.mark.slow
 @pytest.mark.multiprocess
 @pytest.mark.parametrize("count", [1, 2])
 def test_fifteen_kills_at_random_times(count, tmp_path, assert_same):
     """Half of them while something is written; a killed run goes on and ends as one that nothing disturbed."""
-    chance, folder, kills = random.Random(count), tmp_path / "run", 0
-    for round_ in itertools.count():
-        assert round_ < 40
-        started = start(folder, count, pause=0.02)
-        victim = started[round_ % count]
-        if victim.stdout.readline() == "writing\n" and kills < 15:
-            time.sleep(chance.uniform(0, 0.15))
-        if kills < 15 and victim.poll() is None:
-            # All at once, as a machine that loses its power; a lone victim is another test's.
-            for process in started:
-                process.send_signal(signal.SIGKILL)
-            kills += 1
-            ended(started)
-            if kills % 5 == 0:  # it has come to its end by now: begin again
-                assert [status for status, _, _ in ended(start(folder, count))] == [0] * count
-                assert_same(folder)
-                shutil.rmtree(folder)
-            continue
-        assert [status for status, _, _ in ended(started)] == [0] * count
-        if kills == 15:
+    chance, folder = random.Random(count), tmp_path / "run"
+    during: list[bool] = []  # of every kill: whether the victim was writing
+    for _ in range(3 * KILLS):
+        aimed = during.count(True) <= KILLS // 2
+        started = start(folder, count, pause=PAUSE)
+        victim = started[chance.randrange(count)]
+        said = [victim.stdout.readline()]
+        if aimed:  # at one of its writes
+            writes = chance.randint(1, 2)
+            while said[-1] and said.count("writing\n") < writes:
+                said.append(victim.stdout.readline())
+            time.sleep(chance.uniform(0, 30 * PAUSE))
+        else:  # while it compiles, trains or writes
+            time.sleep(chance.uniform(0, 4))
+        killed = victim.poll() is None
+        # All at once, as a machine that loses its power; a lone victim is another test's.
+        for process in started:
+            process.send_signal(signal.SIGKILL)
+        rest = dict(zip(started, ended(started), strict=True))[victim][1]
+        told = [line for line in "".join([*said, rest]).split() if line != "begun"]
+        if killed:
+            during.append(told[-1:] == ["writing"])
+        if not killed or len(during) % 5 == 0:  # far enough: let it come to its end, and begin again
+            assert [status for status, _, _ in ended(start(folder, count))] == [0] * count
+            assert_same(folder)
+            shutil.rmtree(folder)
+        if len(during) >= KILLS and during.count(True) > KILLS // 2:
             break
-        shutil.rmtree(folder)
-    assert_same(folder)
+    print(f"{len(during)} kills, {during.count(True)} of them during writes")
+    assert len(during) >= KILLS
+    assert during.count(True) > KILLS // 2
