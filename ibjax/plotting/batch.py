@@ -21,6 +21,7 @@ from ibjax.plotting.style import (
     TRAIN_COLOR,
     epoch_axis,
     header,
+    legend_columns,
     new_figure,
     style,
 )
@@ -78,7 +79,7 @@ def batch_figure(
         Line2D([], [], color=color, lw=2.5, label=f"batch {size:,.0f}")
         for size, color in zip(sizes, colors, strict=True)
     ]
-    figure.legend(handles=keys, loc="outside lower center", ncols=min(len(keys), 9))
+    figure.legend(handles=keys, loc="outside lower center", ncols=legend_columns(len(keys), at_most=7))
     figure.suptitle(
         header(runs[0], estimator, notes=["medians over replicas"], width=120), x=0.01, ha="left", fontsize=10
     )
