@@ -712,7 +712,7 @@ def test_curve_says_how_far_it_is_where_there_is_no_terminal(table, tmp_path, mo
 
 @pytest.mark.slow
 def test_curve_of_more_labels_has_no_transitions_and_no_proof(tmp_path):
-    np.save(tmp_path / "erasure.npy", [[0.375, 0, 0.125], [0, 0.375, 0.125]])
+    np.save(tmp_path / "erasure.npy", [[0.375, 0, 0.0625, 0.0625], [0, 0.375, 0.0625, 0.0625]])
     answer = ask("curve", tmp_path / "erasure.npy", "--out", tmp_path / "out", "--betas", 1.5, "--no-figures")
     assert answer.status == 0
     assert "searched: likely, not proven" in answer.out

@@ -8,8 +8,11 @@ import numpy as np
 from jax.scipy.special import logsumexp
 
 from ibjax.bottleneck.blahut_arimoto import LOG_FLOOR, log_likelihood
+from ibjax.bottleneck.triangle import largest_on_triangle
 
 GapKind = Literal["certified", "searched"]
+MOST_LABELS = 3
+"""Labels in use up to which the gap is certified."""
 CELLS = 16
 """Intervals between the outermost logits that the bisection starts from, besides those around the atoms."""
 CORE = 0.05
@@ -55,8 +58,9 @@ def optimality_gap(
     convex: Z is a dual variable, and dividing it by max c makes it feasible. A solution is optimal exactly if c <= 1
     everywhere; a point with c > 1 is a cluster that would lower the free energy.
 
-    For two labels the maximum is bounded rigorously, see `_certified`. For more it is searched: climbed from every
-    input's p(y|x) and from every cluster, with no proof that no peak was missed.
+    For two labels and for three the maximum is bounded rigorously, see `_certified` and `largest_on_triangle`; labels
+    without mass do not count. For more it is searched: climbed from every input's p(y|x) and from every cluster, with
+    no proof that no peak was missed.
 
     Args:
         p_x: shape (n,), positive.
@@ -74,14 +78,26 @@ def optimality_gap(
         Gilad-Bachrach, Navot & Tishby (2003), "An information theoretic tradeoff between complexity and accuracy".
         Harremoes & Tishby (2007), "The information bottleneck revisited or how to choose a good distortion measure".
     """
-    if p_y_given_x.shape[1] == 2:
-        return _certified(p_x, p_y_given_x, beta, log_z, decoder, tolerance)
+    if certifiable(p_x, p_y_given_x):
+        used = p_x @ p_y_given_x > 0
+        p, s = p_y_given_x[:, used], decoder[..., used]
+        if used.sum() == 2:
+            found = _certified(p_x, p, beta, log_z, s, tolerance)
+        else:
+            bound, point = largest_on_triangle(p_x, p, beta, log_z, largest_log_odds(beta.max()), tolerance)
+            found = Gap(np.maximum(bound, 0.0), "certified", point)
+        return found._replace(point=np.insert(found.point, np.flatnonzero(~used) - np.arange((~used).sum()), 0, axis=1))
     with jax.enable_x64(True):
         value, point = jax.lax.map(
             lambda lane: jax.tree.map(lambda a: a[0], search(jnp.asarray(p_x), jnp.asarray(p_y_given_x), *lane)),
             tuple(jnp.asarray(a, jnp.float64) for a in (beta, log_z, decoder)),
         )
     return Gap(np.maximum(np.asarray(value), 0.0), "searched", np.exp(np.asarray(point)))
+
+
+def certifiable(p_x: np.ndarray, p_y_given_x: np.ndarray) -> bool:
+    """Whether few enough labels have mass."""
+    return int((p_x @ p_y_given_x > 0).sum()) <= MOST_LABELS
 
 
 def log_odds(p: Any, largest: float) -> Any:

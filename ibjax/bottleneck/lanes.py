@@ -340,7 +340,7 @@ def _many_labels(tables: Table, problem: np.ndarray, beta: np.ndarray, tolerance
         weights[lane, : len(log_weights)], log_s[lane, : len(log_weights)] = np.exp(log_weights), log_decoder
     logits = log_s[:, :, 1:] - log_s[:, :, :1]
     state = _State(weights, logits, found.iterations, found.gap, weights, found.log_z)
-    return _finish(beta, state, "searched", tolerance)
+    return _finish(beta, state, found.gap_kind, tolerance)
 
 
 def _blahut_arimoto(table: Table, beta: np.ndarray, tolerance: float, max_iterations: int) -> Lanes:

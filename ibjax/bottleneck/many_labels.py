@@ -10,7 +10,7 @@ import numpy as np
 from jax.scipy.special import logsumexp
 
 from ibjax.bottleneck.blahut_arimoto import LOG_FLOOR, log_likelihood
-from ibjax.bottleneck.certificate import search
+from ibjax.bottleneck.certificate import Gap, GapKind, certifiable, optimality_gap, search
 from ibjax.bottleneck.chunks import in_chunks
 from ibjax.bottleneck.newton import newton
 from ibjax.bottleneck.squarem import squarem
@@ -33,9 +33,9 @@ STEPS = 60
 BLOCK = 30
 """Evaluations between two looks at who is done, where lanes share a program."""
 NEWTON_STEPS = 10
-"""Steps of Newton's method for a lane that the iteration did not finish in as many evaluations as they cost."""
+"""Steps of Newton's method for a lane that the iteration has not finished."""
 NEWTON_LIMIT = 1 << 24
-"""Entries of Newton's matrix of inputs by unknowns; where it would be larger, the iteration goes on alone."""
+"""Inputs times clusters times labels above which the iteration goes on alone, for Newton's steps would be long."""
 SLOTS = (16, 32, 64, 256, 1024)
 """Numbers of clusters that programs are compiled for, besides that of the start; more are a multiple of the last."""
 HEAVIEST = 16
@@ -62,13 +62,15 @@ class Solved(NamedTuple):
     Attributes:
         clusters: of every lane.
         log_z: ln Z(x), shape (lanes, n).
-        gap: that was searched, nats, shape (lanes,).
+        gap: nats, shape (lanes,).
+        gap_kind: of all.
         iterations: shape (lanes,).
     """
 
     clusters: list[Clusters]
     log_z: np.ndarray
     gap: np.ndarray
+    gap_kind: GapKind
     iterations: np.ndarray
 
 
@@ -80,7 +82,9 @@ def solve_many_labels(
     A lane starts with a cluster at every p(y|x) and one at p(y): so many suffice, and few local optima are left. Below
     the thresholds under which one cluster can be optimal it starts with that one alone. The clusters that meet or fade
     are dropped on the way, which makes the rest fast, and the search inserts those that were dropped too early. What
-    the iteration does not finish, next to transitions, Newton's method does.
+    the iteration does not finish, next to transitions, Newton's method does. Of one table with three labels the gaps
+    that the search finds small are certified, and what it has missed is inserted too; in a batch that would take most
+    of the time.
 
     Args:
         tables: p(x), shape (problems, n), and p(y|x), shape (problems, n, |Y|), of distinct rows; shorter tables are
@@ -96,7 +100,8 @@ def solve_many_labels(
     )
     clusters, gap = state.clusters, np.full(lanes, np.inf)
     p_x, p = (jnp.asarray(a) for a in tables)
-    work = _Work(p_x, p, problem, beta, max_iterations)
+    certified = len(tables.p_x) == 1 and certifiable(tables.p_x[0], tables.p_y_given_x[0])
+    work = _Work(p_x, p, problem, beta, max_iterations, certified)
     many = np.flatnonzero([len(c.log_weights) > 1 for c in clusters])
     first = work._replace(max_iterations=min(FIRST, max_iterations))
     _improve(first, state, many, max(LOOSE, tolerance / 2), False)
@@ -105,7 +110,7 @@ def solve_many_labels(
     open_, target = np.arange(lanes), tolerance / 2
     for _ in range(ROUNDS):
         _improve(work, state, open_, target)
-        found = _inspect(work, state, open_)
+        found = _inspect(work, state, open_, tolerance)
         gap[open_] = found.gap
         left = ~(found.gap <= tolerance) & (state.iterations[open_] < max_iterations)
         split = left & (found.gain > NOISE)
@@ -118,6 +123,8 @@ def solve_many_labels(
         open_, target = open_[left], max(target / 2, tolerance / 16)
         if not len(open_):
             break
+    if certified and len(open_):
+        gap[open_] = _certify(work, state, open_, tolerance).gap
     return _tidy(work, state, gap, tolerance)
 
 
@@ -129,6 +136,7 @@ class _Work(NamedTuple):
     problem: np.ndarray
     beta: np.ndarray
     max_iterations: int
+    certified: bool
 
 
 def _start(tables: Table, problem: np.ndarray, beta: np.ndarray) -> list[Clusters]:
@@ -280,7 +288,7 @@ class _Inspected(NamedTuple):
     halves: np.ndarray
 
 
-def _inspect(work: _Work, state: _State, lanes: np.ndarray) -> _Inspected:
+def _inspect(work: _Work, state: _State, lanes: np.ndarray, tolerance: float) -> _Inspected:
     order = np.stack([_heaviest(state.clusters[i]) for i in lanes])
     weights = np.stack([np.exp(state.clusters[i].log_weights[o]) for i, o in zip(lanes, order, strict=True)])
     decoder = np.stack([np.exp(state.clusters[i].log_decoder[o]) for i, o in zip(lanes, order, strict=True)])
@@ -288,7 +296,24 @@ def _inspect(work: _Work, state: _State, lanes: np.ndarray) -> _Inspected:
     arrays = work.problem[lanes], work.beta[lanes], state.log_z[lanes], weights, decoder
     excess, missing, points, gain, least, halves = in_chunks(run, *arrays, chunk=_chunk(work.p_x.shape[1] ** 2))
     gap = np.maximum(np.maximum(excess, state.residual[lanes]), 0.0)
+    small = np.flatnonzero(gap <= tolerance)
+    if work.certified and len(small):
+        bound = _certify(work, state, lanes[small], tolerance)
+        gap[small] = bound.gap
+        p_x, p = np.asarray(work.p_x[0]), np.asarray(work.p_y_given_x[0])
+        for k, point in zip(small, _log(bound.point), strict=True):
+            if gap[k] > tolerance:  # the search has missed a cluster
+                likelihood = np.asarray(log_likelihood(work.beta[lanes[k]], p, point[None]))[:, 0]
+                change = np.exp(likelihood - state.log_z[lanes[k]]) - 1
+                missing[k], points[k, 0], gain[k] = 0.0, point, 0.0
+                missing[k, 0] = np.clip(p_x @ change / (p_x @ change**2), 0.0, 0.5)
     return _Inspected(gap, missing, points, gain, order[np.arange(len(lanes)), least], halves)
+
+
+def _certify(work: _Work, state: _State, lanes: np.ndarray, tolerance: float) -> Gap:
+    p_x, p = np.asarray(work.p_x[0]), np.asarray(work.p_y_given_x[0])
+    decoder = np.stack([np.exp(state.clusters[i].log_decoder[_heaviest(state.clusters[i])]) for i in lanes])
+    return optimality_gap(p_x, p, work.beta[lanes], state.log_z[lanes], decoder, tolerance=tolerance / 10)
 
 
 def _heaviest(clusters: Clusters) -> np.ndarray:
@@ -415,7 +440,8 @@ def _simplified(clusters: Clusters, distance: float) -> Clusters:
 def _tidy(work: _Work, state: _State, gap: np.ndarray, tolerance: float) -> Solved:
     """Solutions with fewer clusters, where they are as good."""
     fewer = [_simplified(c, MET) for c in state.clusters]
-    solved = Solved(state.clusters, state.log_z, gap, state.iterations)
+    kind: GapKind = "certified" if work.certified else "searched"
+    solved = Solved(state.clusters, state.log_z, gap, kind, state.iterations)
     changed = np.flatnonzero(
         [len(a.log_weights) < len(b.log_weights) for a, b in zip(fewer, state.clusters, strict=True)]
     )
@@ -424,7 +450,7 @@ def _tidy(work: _Work, state: _State, gap: np.ndarray, tolerance: float) -> Solv
     new = _State(fewer, state.log_z.copy(), state.residual.copy(), state.iterations.copy())
     more = work._replace(max_iterations=work.max_iterations + STEPS)
     _improve(more, new, changed, tolerance / 4)
-    found = _inspect(more, new, changed)
+    found = _inspect(more, new, changed, tolerance)
     for k in np.flatnonzero(found.gap <= np.maximum(gap[changed], tolerance / 2)):
         i = changed[k]
         solved.clusters[i], solved.log_z[i] = fewer[i], new.log_z[i]

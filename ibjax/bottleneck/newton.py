@@ -1,4 +1,4 @@
-"""Newton's method for clusters of many labels: blocks of the clusters, and one matrix as large as the inputs."""
+"""Newton's method for clusters of many labels: each step by conjugate gradients, products with the Hessian only."""
 
 from typing import Any
 
@@ -15,6 +15,10 @@ DAMPING = 1e-3
 SMALLEST, MOST = 1e-10, 1e3
 DYING = 0.1
 """Share of the slope that is added to the curvature of a cluster that loses weight, so that it fades in some steps."""
+PRODUCTS = 40
+"""Most products with the Hessian of one step."""
+SOLVED = 1e-4
+"""Fall of the squared residual at which a step is solved, far from the solution; close to it the square of that."""
 BOUNDARY = 0.999
 """Of the way to the first weight of zero."""
 NOISE = 4e-15
@@ -34,9 +38,10 @@ def newton(
 
     With r = p(t|x), g = beta (p(y|x) - p(y|t)), the Hessian of sum_t p(t) - sum_x p(x) ln Z(x) is F' diag(p) F + B: F
     has the rows (r, r g) of the inputs, and B, close to a solution, one block a cluster, beta p(t) (diag p(y|t) - beta
-    Cov(p(y|x) | t)), positive if the cluster does not split. The clusters' positions are eliminated through
-    K = diag(1 / p) + F_z B^-1 F_z', as large as the inputs, and the weights solve r' K^-1 r. So a step costs about as
-    much as n / 2 of Blahut-Arimoto, whatever the number of unknowns, and it does not slow down next to a transition.
+    Cov(p(y|x) | t)), positive if the cluster does not split. A product with it is two matrix products and no
+    exponential, less than a step of Blahut-Arimoto; conjugate gradients, preconditioned by those steps, need some tens
+    of them, for only the few directions that slow Blahut-Arimoto down have small eigenvalues. There is nothing to
+    factorise: small factorisations run one after the other and cost several times as much.
 
     Args:
         p_x: probabilities of the inputs.
@@ -54,41 +59,25 @@ def newton(
     def body(_, carry):
         log_w, log_s, energy, damping = carry
         w, s = jnp.exp(log_w), jnp.exp(log_s)
-        joint = log_w + log_likelihood(beta, p_y_given_x, log_s)
-        r = jax.nn.softmax(joint, axis=1)
+        r = jax.nn.softmax(log_w + log_likelihood(beta, p_y_given_x, log_s), axis=1)
         share = p_x[:, None] * r
         m = share.sum(axis=0)
-        alive = m > 0
-        root = jnp.sqrt(s)
-        slopes = r[:, :, None] * (beta * (p_y_given_x[:, None] - s) / root)  # in the coordinates p(y|t)^1/2 d ln p(y|t)
-        spread = jnp.einsum("nt,nty,ntz->tyz", p_x[:, None] / jnp.maximum(r, 1e-300), slopes, slopes, precision=HIGHEST)
-        eye = jnp.eye(s.shape[1])
-        size = jnp.where(alive, beta * m, 1.0)[:, None, None]
-        block = (1 + damping) * size * eye - jnp.where(alive[:, None, None], spread, 0.0)
-        factor = jnp.linalg.cholesky(block)
-        gradient = -jnp.einsum("n,nty->ty", p_x, slopes, precision=HIGHEST)
+        root = jnp.sqrt(s)  # positions are in the coordinates p(y|t)^1/2 d ln p(y|t)
+        diagonal = damping * m + DYING * jnp.maximum(w - m, 0.0), (1 + damping) * beta * m[:, None]
 
-        flat = slopes.reshape(len(p_x), -1)
-        half = jax.scipy.linalg.solve_triangular(factor, jnp.moveaxis(slopes, 0, 2), lower=True)  # B^-1/2 F'
-        half = half.reshape(-1, len(p_x))
-        k = jnp.diag(1 / jnp.maximum(p_x, 1e-200)) + jnp.matmul(half.T, half, precision=HIGHEST)
-        k_factor = jnp.linalg.cholesky(k), True
+        def pulled(c):
+            """Sum over x of c(x,t) g(x,t,y)."""
+            return beta * (jnp.matmul(c.T, p_y_given_x, precision=HIGHEST) - c.sum(axis=0)[:, None] * s) / root
 
-        def solve_blocks(v):
-            return jax.scipy.linalg.cho_solve((factor, True), v[:, :, None])[:, :, 0]
+        def product(v):
+            scaled = v[1] / root
+            g = beta * (jnp.matmul(p_y_given_x, scaled.T, precision=HIGHEST) - (s * scaled).sum(axis=1))
+            u = (r * (v[0] + g)).sum(axis=1, keepdims=True)
+            return (share * u).sum(axis=0) + diagonal[0] * v[0], pulled(share * (u - g)) + diagonal[1] * v[1]
 
-        bent = jnp.matmul(flat, solve_blocks(gradient).reshape(-1), precision=HIGHEST)
-        solved = jax.scipy.linalg.cho_solve(k_factor, jnp.concatenate([r, bent[:, None]], axis=1))
-        matrix = jnp.matmul(r.T, solved[:, :-1], precision=HIGHEST)
-        curvature = DYING * jnp.maximum(w - m, 0.0) + damping * m + 1e-14
-        matrix = matrix + jnp.diag(jnp.where(alive, curvature, 1.0))
-        right = m - w + jnp.matmul(r.T, solved[:, -1], precision=HIGHEST)
-        change = jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(matrix), True), jnp.where(alive, right, 0.0))
-        pull = jnp.matmul(flat.T, p_x * jnp.matmul(r, change, precision=HIGHEST), precision=HIGHEST)
-        v = gradient + pull.reshape(gradient.shape)
-        bent = jnp.matmul(flat, solve_blocks(v).reshape(-1), precision=HIGHEST)
-        back = jnp.matmul(flat.T, jax.scipy.linalg.cho_solve(k_factor, bent), precision=HIGHEST).reshape(v.shape)
-        move = -solve_blocks(v - back) / root
+        scale = m + diagonal[0] + 1e-300, diagonal[1] + 1e-300
+        change, move = _solved(product, scale, (jnp.where(there, m - w, 0.0), pulled(share)))
+        move = move / root
 
         # In ln w what fades fades fast; in w, up to the first that would vanish, mass moves far.
         length = jnp.minimum(1.0, BOUNDARY / jnp.maximum(-change.min(), 1e-30))
@@ -114,3 +103,34 @@ def newton(
     log_w, log_s, _, _ = jax.lax.fori_loop(0, steps, body, start)
     log_w, log_s, _ = fixed_point_map(p_x, p_y_given_x, beta, log_w, log_s)
     return jnp.where(there, jnp.maximum(log_w, LIGHTEST), -jnp.inf), log_s
+
+
+def _solved(product, scale, right):
+    """Conjugate gradients, preconditioned by a scale, from 0; ends where the matrix curves downwards."""
+
+    def dot(a, b):
+        return sum((x * y).sum() for x, y in zip(a, b, strict=True))
+
+    def unfinished(carry):
+        *_, size, k = carry
+        return (k < PRODUCTS) & (size > SOLVED * first * jnp.minimum(1.0, first))
+
+    def body(carry):
+        x, residual, direction, size, k = carry
+        image = product(direction)
+        curvature = dot(direction, image)
+        up = curvature > 0
+        step = jnp.where(up, size / jnp.where(up, curvature, 1.0), 0.0)
+        x, residual = (
+            jax.tree.map(lambda a, b, sign=sign: a + sign * step * b, old, new)
+            for old, new, sign in ((x, direction, 1), (residual, image, -1))
+        )
+        scaled = jax.tree.map(jnp.divide, residual, scale)
+        new = dot(residual, scaled)
+        direction = jax.tree.map(lambda a, b: a + new / size * b, scaled, direction)
+        return x, residual, direction, jnp.where(up, new, 0.0), k + 1
+
+    start = jax.tree.map(jnp.divide, right, scale)
+    first = dot(right, start)
+    x, *_ = jax.lax.while_loop(unfinished, body, (jax.tree.map(jnp.zeros_like, right), right, start, first, 0))
+    return x

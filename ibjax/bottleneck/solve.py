@@ -3,16 +3,22 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import logsumexp
 
 from ibjax.bottleneck.certificate import GapKind
 from ibjax.bottleneck.lanes import METHODS, Lanes, Status, solve_lanes
 from ibjax.bottleneck.reduce import MERGE_TOLERANCE, Reduction, reduce
 from ibjax.bottleneck.table import Table, as_betas
 from ibjax.errors import InputError, choose
-from ibjax.information import mutual_information
+from ibjax.information import entropy, mutual_information
 
 TOLERANCE = 1e-9
 """Of the gap, nats: below what any estimate of a layer's information resolves, above the rounding of doubles."""
+
+ENTRIES = 1 << 20
+"""Encoder probabilities that are computed at a time."""
+TINY = float(np.finfo(np.float64).tiny)
+"""Stands for 0 in a logarithm."""
 
 
 class IBSolution(NamedTuple):
@@ -75,7 +81,7 @@ def solve(
     * ``"blahut-arimoto"`` iterates the equations from one cluster per distinct input: simple, slow next to a
       transition, and it inserts nothing.
 
-    For two labels the gap is a bound. For more it is that of a search: a small one is evidence, no proof.
+    For two labels and three the gap is a bound. For more it is that of a search: a small one is evidence, no proof.
 
     Args:
         joint: a table of p(x,y), a pair p(x), p(y|x), or an object with the attributes ``p_x`` and ``p_y_given_x``.
@@ -122,29 +128,52 @@ def check_settings(method: str, tolerance: float, max_iterations: int) -> None:
         raise InputError(f"max_iterations is {max_iterations}: it must be at least 1")
 
 
+def log_encoder(p_y_given_x: np.ndarray, lanes: Lanes) -> np.ndarray:
+    """Logarithms of p(t|x), shape (lanes, n, T); those of clusters without mass are no larger than -700 or so.
+
+    Args:
+        p_y_given_x: of all lanes, shape (n, |Y|), or of each, shape (lanes, n, |Y|).
+        lanes: the solutions.
+    """
+    log_w, log_s = (np.log(np.maximum(a, TINY)) for a in (lanes.marginal, lanes.decoder))
+    exponent = np.minimum(entropy(p_y_given_x)[..., None] + p_y_given_x @ np.swapaxes(log_s, 1, 2), 0.0)
+    joint = log_w[:, None] + lanes.beta[:, None, None] * exponent
+    return joint - logsumexp(joint, axis=2, keepdims=True)
+
+
 def encoder(table: Table, lanes: Lanes, i: int) -> tuple[np.ndarray, np.ndarray]:
     """p(t|x) of the distinct inputs and p(x) p(t|x), of lane i without its empty clusters."""
-    live = lanes.marginal[i] > 0
-    with np.errstate(divide="ignore"):
-        log_s = np.log(lanes.decoder[i][live])
-    p = table.p_y_given_x
-    relative = np.where(p[:, None] > 0, p[:, None] * (np.log(np.where(p > 0, p, 1.0))[:, None] - log_s), 0.0).sum(-1)
-    joint = np.log(lanes.marginal[i][live]) - lanes.beta[i] * np.maximum(relative, 0.0)
-    p_t_given_x = np.exp(joint - joint.max(axis=1, keepdims=True))
-    p_t_given_x /= p_t_given_x.sum(axis=1, keepdims=True)
+    one = lanes.take(slice(i, i + 1))
+    live = one.marginal[0] > 0
+    one = one._replace(marginal=one.marginal[:, live], decoder=one.decoder[:, live])
+    p_t_given_x = np.exp(log_encoder(table.p_y_given_x, one)[0])
     return p_t_given_x, table.p_x[:, None] * p_t_given_x
 
 
-def informations(table: Table, lanes: Lanes) -> tuple[np.ndarray, np.ndarray]:
-    """I(X;T) and I(T;Y) of every lane, of its encoder and so attainable whatever the gap."""
-    values = []
-    for i in range(len(lanes.beta)):
-        _, joint = encoder(table, lanes, i)
-        values.append((mutual_information(joint), mutual_information(joint.T @ table.p_y_given_x)))
-    complexity, relevance = np.array(values).T
+def informations(table: Table, lanes: Lanes, problem: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """I(X;T) and I(T;Y) of every lane, of its encoder and so attainable whatever the gap.
+
+    Args:
+        table: of all lanes; or stacked tables.
+        lanes: the solutions.
+        problem: which of the stacked tables a lane is of.
+    """
+    clusters = (lanes.marginal > 0).sum(axis=1)
+    values = np.zeros((2, len(clusters)))
     # Rounding must not make one cluster informative.
-    single = (lanes.marginal > 0).sum(axis=1) == 1
-    return np.where(single, 0.0, np.maximum(complexity, 0.0)), np.where(single, 0.0, np.maximum(relevance, 0.0))
+    several = np.flatnonzero(clusters > 1)
+    block = max(ENTRIES // (table.p_x.shape[-1] * lanes.marginal.shape[1]), 1)
+    for i in range(0, len(several), block):
+        these = several[i : i + block]
+        used = clusters[these].max()
+        p_x, p = table if problem is None else (a[problem[these]] for a in table)
+        some = lanes.take(these)
+        log_q = log_encoder(p, some._replace(marginal=some.marginal[:, :used], decoder=some.decoder[:, :used]))
+        joint = p_x[..., None] * np.exp(log_q)
+        log_t = np.log(np.maximum(joint.sum(axis=1, keepdims=True), TINY))
+        values[0, these] = (joint * (log_q - log_t)).sum(axis=(1, 2))
+        values[1, these] = mutual_information(np.swapaxes(joint, 1, 2) @ p)
+    return tuple(np.maximum(values, 0.0))
 
 
 def solution(reduction: Reduction, lanes: Lanes, i: int) -> IBSolution:

@@ -2,22 +2,14 @@
 
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import logsumexp, xlogy
 
 from ibjax.bottleneck.batch import TABLE, naming, split
-from ibjax.bottleneck.blahut_arimoto import log_likelihood
 from ibjax.bottleneck.certificate import GapKind
-from ibjax.bottleneck.chunks import in_chunks
 from ibjax.bottleneck.lanes import solve_tables
 from ibjax.bottleneck.reduce import MERGE_TOLERANCE, reduce
-from ibjax.bottleneck.solve import TOLERANCE, check_settings
+from ibjax.bottleneck.solve import TOLERANCE, check_settings, informations
 from ibjax.bottleneck.table import Table, as_betas
-
-LANES = 64
-"""Lanes whose informations one program computes."""
 
 
 class Solutions(NamedTuple):
@@ -67,7 +59,8 @@ def solve_many(
     an `InformationCurve`, which holds one table, one entropy and one hull.
 
     With three labels or more and ``"auto"`` the lanes of all problems run together, problems padded to the largest. Two
-    labels, and ``"blahut-arimoto"``, are solved problem after problem.
+    labels, and ``"blahut-arimoto"``, are solved problem after problem. Gaps are certified of the latter, for at most
+    three labels, and else searched: `curve` certifies those of three labels, at some ten milliseconds each.
 
     Args:
         joints: tables of p(x,y), shape (..., n, |Y|), or a pair of p(x), shape (..., n), and p(y|x), shape
@@ -105,14 +98,7 @@ def solve_many(
     lanes = solve_tables(
         padded, which[order], each[order], method=method, tolerance=tolerance, max_iterations=max_iterations
     ).take(back)
-    with jax.enable_x64(True):
-        with np.errstate(divide="ignore"):
-            logs = np.log(lanes.marginal), np.log(np.maximum(lanes.decoder, 1e-300))
-        arrays = tuple(jnp.asarray(a) for a in padded)
-        complexity, relevance = in_chunks(lambda *a: _informations(arrays, *a), which, each, *logs, chunk=LANES)
-    clusters = (lanes.marginal > 0).sum(axis=1)
-    # Rounding must not make one cluster informative.
-    complexity, relevance = (np.where(clusters == 1, 0.0, np.maximum(v, 0.0)) for v in (complexity, relevance))
+    complexity, relevance = informations(padded, lanes, which)
     free_energy = -(lanes.log_z * padded.p_x[which]).sum(axis=1)
 
     def shaped(values: np.ndarray) -> np.ndarray:
@@ -125,7 +111,7 @@ def solve_many(
         lagrangian=shaped(complexity - each * relevance),
         free_energy=shaped(free_energy),
         gap=shaped(lanes.gap),
-        clusters=shaped(clusters),
+        clusters=shaped((lanes.marginal > 0).sum(axis=1)),
         iterations=shaped(lanes.iterations),
         status=shaped(lanes.status),
         gap_kind=lanes.gap_kind,
@@ -140,17 +126,3 @@ def _padded(tables: list[Table]) -> Table:
     p_x = np.stack([np.pad(table.p_x, (0, most - len(table.p_x))) for table in tables])
     p = np.stack([np.pad(table.p_y_given_x, [(0, most - len(table.p_x)), (0, 0)], mode="edge") for table in tables])
     return Table(p_x, p)
-
-
-@jax.jit
-def _informations(tables, problem, beta, log_weights, log_decoder):
-    def lane(problem, beta, log_weights, log_decoder):
-        p_x, p = (a[problem] for a in tables)
-        joint = log_weights + log_likelihood(beta, p, log_decoder)
-        p_xt = p_x[:, None] * jnp.exp(joint - logsumexp(joint, axis=1, keepdims=True))
-        p_t, p_ty = p_xt.sum(axis=0), jnp.matmul(p_xt.T, p, precision=jax.lax.Precision.HIGHEST)
-        complexity = xlogy(p_xt, p_xt).sum() - xlogy(p_t, p_t).sum() - xlogy(p_x, p_x).sum()
-        p_y = p_x @ p
-        return complexity, xlogy(p_ty, p_ty).sum() - xlogy(p_t, p_t).sum() - xlogy(p_y, p_y).sum()
-
-    return jax.vmap(lane)(problem, beta, log_weights, log_decoder)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ibjax.bottleneck.batch import TABLE, batched
-from ibjax.bottleneck.certificate import GapKind
+from ibjax.bottleneck.certificate import GapKind, certifiable
 from ibjax.bottleneck.lanes import METHODS, Status
 from ibjax.bottleneck.reduce import MERGE_TOLERANCE, Reduction, reduce
 from ibjax.bottleneck.solve import IBSolution, checked_lanes, solution
@@ -255,7 +255,7 @@ def _result(reduction: Reduction, searches: list[_Search], scalar: bool, toleran
         "iterations": np.array([search.iterations for search in searches]),
         "status": np.where(gap <= tolerance, Status.CONVERGED, Status.MAX_ITERATIONS),
     }
-    kind: GapKind = "certified" if table.p_y_given_x.shape[1] == 2 else "searched"
+    kind: GapKind = "certified" if certifiable(*table) else "searched"
     return SquaredBottleneck(gap_kind=kind, **{name: a[0] if scalar else a for name, a in fields.items()})
 
 

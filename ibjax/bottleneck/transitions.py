@@ -78,8 +78,9 @@ def transitions(joint: Any, betas: Any = None, *, merge_tolerance: float = MERGE
     with none added: they stop being optimal where one of them becomes unstable (it splits), where c reaches 1 at
     another place (a cluster is born, or all jump), or where one loses all its weight. That beta is found by bisection.
 
-    Two labels only: there optimality is certified. What happens twice between two neighbouring betas, one cluster more
-    and one less, is not seen: give closer betas.
+    Two labels only: with more, light clusters come and go within the tolerance. There `local_threshold` is exact for
+    the loss of stability of one cluster, and the ``clusters`` of a curve show between which betas others come
+    in. What happens twice between two neighbouring betas, one cluster more and one less, is not seen: give closer ones.
 
     Args:
         joint: see `ibjax.bottleneck.solve`.
@@ -103,7 +104,10 @@ def transitions(joint: Any, betas: Any = None, *, merge_tolerance: float = MERGE
     """
     table = reduce(joint, merge_tolerance).table
     if table.p_y_given_x.shape[1] != 2:
-        raise InputError(f"Y has {table.p_y_given_x.shape[1]} labels: transitions are located for two, use curve")
+        raise InputError(
+            f"Y has {table.p_y_given_x.shape[1]} labels: transitions are located for two; "
+            "see local_threshold, and the clusters of a curve"
+        )
     grid = np.geomspace(1.0, 64.0, 60) if betas is None else np.sort(as_betas(betas))
     found: list[Transition] = []
     solved = _solve(table, grid)

@@ -27,12 +27,12 @@ def test_the_bound_is_the_maximum(seed, extreme):
         p[:3] = [[1, 0], [0, 1], [1 - 1e-9, 1e-9]]
     betas = np.array([0.3, 1.0, 2.0, 7.0, 40.0])
     log_z, decoder = random_lanes(p_x, p, betas, seed=seed)
+    truths = [reference.log_c(p_x, p, beta, z, BINARY).max() for beta, z in zip(betas, log_z, strict=True)]
+    assert min(truths) > 0  # no random clusters are optimal
     for tolerance in (1e-3, 1e-6, 1e-10):
         found = optimality_gap(p_x, p, betas, log_z, decoder, tolerance=tolerance)
         assert found.kind == "certified"
-        for i, beta in enumerate(betas):
-            truth = reference.log_c(p_x, p, beta, log_z[i], BINARY).max()
-            assert truth > 0  # no random clusters are optimal
+        for i, (beta, truth) in enumerate(zip(betas, truths, strict=True)):
             assert found.gap[i] >= truth - 1e-12
             assert found.gap[i] <= truth + tolerance + beta * 1e-6  # the grid's own error
             at_point = reference.log_c(p_x, p, beta, log_z[i], found.point[i : i + 1])[0]
@@ -77,15 +77,70 @@ def test_one_cluster_is_optimal_up_to_the_first_threshold():
     assert (gap[4:] > 1e-6).all()
 
 
+def climbed(p_x, p, beta, log_z):
+    """Largest ln c on a grid and where ascents from it end: no more than the maximum, and close to it."""
+    axes = np.stack(np.meshgrid(*(p.shape[1] - 1) * [np.linspace(0, 1, 15)]), axis=-1).reshape(-1, p.shape[1] - 1)
+    s = np.concatenate([axes, 1 - axes.sum(axis=1, keepdims=True)], axis=1)
+    s = np.concatenate([np.maximum(s[s[:, -1] > -1e-9], 0.0), p, (p[:, None] / 2 + p / 2).reshape(-1, p.shape[1])])
+    values = []
+    for _ in range(40):
+        terms = np.log(p_x) - log_z - beta * reference.kl(p, np.maximum(s, 1e-300)).T
+        weight = np.exp(terms - terms.max(axis=1, keepdims=True))
+        values.append((terms.max(axis=1) + np.log(weight.sum(axis=1))).max())
+        s = weight @ p / weight.sum(axis=1, keepdims=True)
+    return max(values)
+
+
+@pytest.mark.parametrize(("kind", "seed"), [("inside", 0), ("zeros", 0), ("zeros", 1), ("tiny", 0), ("tiny", 1)])
+def test_the_bound_is_the_maximum_over_the_triangle(kind, seed):
+    p_x, p = reference.random_table(10, 3, seed, 0.5)
+    if kind == "zeros":
+        p[:6] = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0], [0, 0.99, 0.01], [1e-9, 0, 1 - 1e-9]]
+    elif kind == "tiny":
+        p = np.random.default_rng(seed).dirichlet(np.full(3, 0.05), size=10)
+    betas = np.array([0.5, 1.0, 3.0, 20.0, 200.0])
+    log_z, decoder = random_lanes(p_x, p, betas, seed=seed)
+    truth = np.array([climbed(p_x, p, beta, z) for beta, z in zip(betas, log_z, strict=True)])
+    for tolerance in (1e-3, 1e-6, 1e-10):
+        found = optimality_gap(p_x, p, betas, log_z, decoder, tolerance=tolerance)
+        assert found.kind == "certified"
+        np.testing.assert_allclose(found.point.sum(axis=1), 1, atol=1e-12)
+        assert (found.gap >= truth - 1e-12 * betas).all()
+        assert (found.gap <= truth + 1.1 * tolerance + 1e-8).all()  # the ascents' own error
+        points = np.maximum(found.point, 1e-300)
+        at = [reference.log_c(p_x, p, b, z, s[None])[0] for b, z, s in zip(betas, log_z, points, strict=True)]
+        assert (np.array(at) >= found.gap - 1.1 * tolerance - 1e-10).all()
+
+
+def test_labels_without_mass_do_not_count():
+    p_x, p = reference.random_table(8, 2)
+    betas = np.array([2.0, 9.0])
+    log_z, decoder = random_lanes(p_x, p, betas)
+    two = optimality_gap(p_x, p, betas, log_z, decoder)
+    four = [np.insert(a, [1, 2], 0.0, axis=-1) for a in (p, decoder)]
+    found = optimality_gap(p_x, four[0], betas, log_z, four[1])
+    assert found.kind == "certified"
+    np.testing.assert_array_equal(found.gap, two.gap)
+    np.testing.assert_array_equal(found.point, np.insert(two.point, [1, 2], 0.0, axis=1))
+
+
+def test_a_narrow_peak_in_the_triangle_is_found():
+    beta = np.array([1000.0])
+    p_x = np.array([0.333, 0.333, 0.333, 0.001])
+    p = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.3127, 0.3873, 0.3]])
+    decoder = p[None, :3]
+    log_z = (-beta * reference.kl(p, decoder[0]).min(axis=1) + np.log(0.333))[None]
+    found = optimality_gap(p_x, p, beta, log_z, decoder)
+    np.testing.assert_allclose(found.gap, np.log(0.001) - log_z[0, 3], rtol=1e-6)
+    np.testing.assert_allclose(found.point[0], p[3], atol=1e-4)
+
+
 def test_more_labels_are_searched_and_the_search_is_a_lower_bound():
-    p_x, p = reference.random_table(12, 3)
+    p_x, p = reference.random_table(12, 4)
     betas = np.array([1.0, 3.0, 10.0])
     log_z, decoder = random_lanes(p_x, p, betas)
     found = optimality_gap(p_x, p, betas, log_z, decoder)
     assert found.kind == "searched"
-    a, b = np.meshgrid(np.linspace(0, 1, 301), np.linspace(0, 1, 301))
-    keep = a + b <= 1
-    points = np.stack([a[keep], b[keep], np.maximum(1 - a[keep] - b[keep], 0)], axis=1)
     for i, beta in enumerate(betas):
-        truth = reference.log_c(p_x, p, beta, log_z[i], points).max()
-        assert truth - 1e-3 <= found.gap[i] <= truth + 0.01
+        truth = climbed(p_x, p, beta, log_z[i])
+        assert truth - 1e-6 <= found.gap[i] <= truth + 1e-6
