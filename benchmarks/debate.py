@@ -125,11 +125,6 @@ QUESTIONS = (
 )
 
 
-def asked() -> set[str]:
-    """The experiments that the table draws on."""
-    return {name for question in QUESTIONS for name, _ in question.evidence}
-
-
 def debate(found: Mapping[str, Sequence[Claim]]) -> str:
     """The table in Markdown.
 

@@ -3,9 +3,9 @@
     python benchmarks/gallery.py runs/all-quick
 
 reads ``runs/all-quick/NAME`` for every experiment there is, and writes their sections of ``gallery.md`` beside this
-file and their figures in ``figures``; sections of other experiments stay as they are. Where all are there that the
-table of the debate asks for (see `debate.py`), it writes that too, into the README. What is in the repository was made
-from runs at the sizes that its commands say.
+file and their figures in ``figures``; sections of other experiments stay as they are. With
+``--debate`` it writes the table of the debate too (see `debate.py`), into the README. What is in the repository was
+made from runs at the sizes that its commands say.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from debate import asked, debate, put_into
+from debate import debate, put_into
 
 import ibjax
 from ibjax.estimators import parse_layer
@@ -34,7 +34,9 @@ def main() -> None:
     """Write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, help="folder with one folder of results an experiment, named as it is")
-    runs = parser.parse_args().runs
+    parser.add_argument("--debate", action="store_true", help="write the table of the debate, from these runs alone")
+    args = parser.parse_args()
+    runs = args.runs
     page = HERE / "gallery.md"
     sections = sections_of(page.read_text()) if page.exists() else {}
     found = {}
@@ -46,11 +48,9 @@ def main() -> None:
     page.write_text(
         "\n".join(["# What reproduces", "", _PREFACE, *(sections[n] for n in EXPERIMENTS if n in sections)])
     )
-    if missing := asked() - set(found):
-        print(f"the table of the debate stays as it is, for want of {', '.join(sorted(missing))}")
-        return
-    readme = HERE.parent / "README.md"
-    readme.write_text(put_into(readme.read_text(), debate(found)))
+    if args.debate:
+        readme = HERE.parent / "README.md"
+        readme.write_text(put_into(readme.read_text(), debate(found)))
 
 
 def sections_of(page: str) -> dict[str, str]:

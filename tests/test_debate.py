@@ -1,7 +1,7 @@
 """The table of the debate: filled from claims, honest about what was not run."""
 
 import pytest
-from debate import BEGIN, END, QUESTIONS, asked, debate, put_into
+from debate import BEGIN, END, QUESTIONS, debate, put_into
 
 from ibjax.experiments import EXPERIMENTS
 from ibjax.plane import Claim, Estimate, greater_than
@@ -38,7 +38,7 @@ def test_answers_are_those_of_the_claims():
 
 
 def test_evidence_is_of_experiments_there_are():
-    assert asked() <= set(EXPERIMENTS)
+    assert {name for question in QUESTIONS for name, _ in question.evidence} <= set(EXPERIMENTS)
 
 
 def test_the_table_takes_its_place():
