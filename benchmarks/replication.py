@@ -155,6 +155,7 @@ def store_many(folder: str) -> dict:
 def open_many(folder: str) -> dict:
     """Open it, for the first time in this process and again."""
     import ibjax
+    import ibjax.sweep  # what importing takes is not what opening does
 
     wall, cpu, sizes = [], [], {}
     for _ in range(TURNS):
