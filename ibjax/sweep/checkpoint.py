@@ -4,6 +4,7 @@ import io
 import os
 import zipfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,16 @@ from ibjax.errors import InputError
 _UNREADABLE = (KeyError, ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
-def durable(path: Path) -> None:
-    """Force a file, and the folder entry that names it, onto the disk."""
-    _sync(path)
-    _sync(path.parent)
+AT_ONCE = 8
+"""Files that are forced to the disk at the same time: most of it is waiting."""
+
+
+def durable(*paths: Path) -> None:
+    """Force files, and the folder entries that name them, onto the disk."""
+    wanted = {*paths, *(path.parent for path in paths)}
+    if wanted:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(_sync, wanted))
 
 
 def _sync(path: Path) -> None:

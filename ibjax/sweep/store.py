@@ -191,40 +191,41 @@ class Store:
 
         They count as done with the next `commit`.
         """
-        region = (replicas, snapshots)
+        region, files = (replicas, snapshots), []
         for name, value in values.items():
             array = self.arrays[name]
             if "estimator" not in VARIABLES[name].dims:
-                self._put(name, array, region, value)
+                files += self._put(name, array, region, value)
                 continue
             for row, place in enumerate(range(estimators.start, estimators.stop)):
                 where = (slice(place, place + 1), *region)
-                self._put(f"{name}[{place}]", array, where, value[row : row + 1])
+                files += self._put(f"{name}[{place}]", array, where, value[row : row + 1])
         for name, value in (params or {}).items():
-            self._put(f"parameters/{name}", (self.params or {})[name], region, value)
+            files += self._put(f"parameters/{name}", (self.params or {})[name], region, value)
+        durable(*files)
 
     def put(self, name: str, chunk: int, snapshots: slice, values: np.ndarray) -> None:
         """Write some snapshots of a part of a chunk, as `read` gives them."""
         array, place = self.parts[name]
         region = self.replicas(chunk), snapshots
         if place is None:
-            self._put(name, array, region, values)
+            durable(*self._put(name, array, region, values))
         else:
-            self._put(name, array, (slice(place, place + 1), *region), values[None])
+            durable(*self._put(name, array, (slice(place, place + 1), *region), values[None]))
 
-    def _put(self, name: str, array: zarr.Array, region: tuple[slice, ...], value: np.ndarray) -> None:
+    def _put(self, name: str, array: zarr.Array, region: tuple[slice, ...], value: np.ndarray) -> list[Path]:
+        """Write a region, and return the files that are still to be forced to the disk."""
         with intact(self.folder):
             array[(*region, ...)] = value
         if self.folder is None:
-            return
-        # Zarr writes a chunk aside and renames it; here it is forced to the disk.
-        for file in _chunk_files(array, region):
-            durable(file)
+            return []
         replicas, snapshots = region[-2:]
         chunk = replicas.start // self.width
         crc = checksum(np.asarray(value, array.dtype))
         record = self.records.get(chunk, Record())
         self.records[chunk] = record.add(name, Region(snapshots.start, snapshots.stop, crc))
+        # Zarr writes a chunk aside and renames it.
+        return list(_chunk_files(array, region))
 
     def compare(self, study: Study, but: Sequence[str] = ()) -> None:
         """Complain if the store is another study's; settings named in ``but`` may differ."""

@@ -18,7 +18,7 @@ import pytest
 
 import ibjax
 from ibjax.errors import InputError
-from ibjax.sweep import checkpoint, plan, processes, run, runner, store, use_every_core
+from ibjax.sweep import plan, processes, run, runner, store, use_every_core
 
 ROOT = Path(ibjax.__file__).parents[1]
 SETTLED = 300
@@ -26,7 +26,7 @@ SETTLED = 300
 
 
 def child(folder, address, count, index, changes="{}", pause=0.0):
-    """One of several processes that run the small study; ``pause`` seconds longer for every file that is written.
+    """One of several processes that run the small study; ``pause`` seconds longer for every array that is written.
 
     It says when it has begun, and before and after a segment is written, with all that vouches for it.
     """
@@ -34,7 +34,7 @@ def child(folder, address, count, index, changes="{}", pause=0.0):
     plan.SEGMENT_STEPS = 6
     with processes.joined(address, count, index) if count > 1 else contextlib.nullcontext():
         study = runpy.run_path(str(Path(__file__).with_name("conftest.py")))["Small"]().study(**changes)
-        write, save, durable = runner._write, runner.save_state, checkpoint.durable
+        write, save, put = runner._write, runner.save_state, store.Store._put
 
         def begin(*args):
             print("writing", flush=True)
@@ -44,12 +44,12 @@ def child(folder, address, count, index, changes="{}", pause=0.0):
             save(*args)
             print("written", flush=True)
 
-        def slowly(path):
+        def slowly(*args):
             time.sleep(pause)
-            durable(path)
+            return put(*args)
 
         runner._write, runner.save_state = begin, end
-        checkpoint.durable = store.durable = slowly
+        store.Store._put = slowly
         print("begun", flush=True)
         try:
             run(study, folder, resume=True, progress=False)

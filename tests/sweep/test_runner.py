@@ -29,7 +29,7 @@ from ibjax.errors import InputError
 from ibjax.estimators import Binning
 from ibjax.networks import MLP
 from ibjax.plane import layer_information, masked, surviving
-from ibjax.sweep import Study, checkpoint, data_key, plan, remeasure, run, runner, store, use_every_core
+from ibjax.sweep import Study, data_key, plan, remeasure, run, runner, store, use_every_core
 from ibjax.sweep.study import CHUNK, replica_key
 from ibjax.training import TrainConfig, TrainingData, train
 
@@ -390,18 +390,18 @@ def test_what_a_removed_run_left_behind_plays_no_part(seed, stored, study, tmp_p
 
 
 def child(folder, devices):
-    """Resume the small study in a process of its own that takes its time to force files to the disk."""
+    """Resume the small study in a process of its own that takes its time from one array to the next."""
     use_every_core(devices)
-    at_once = checkpoint.durable
+    at_once = store.Store._put
     first = itertools.count()
 
-    def slowly(path):
+    def slowly(*args):
         if next(first) == 0:
             print("writing", flush=True)
         time.sleep(0.002)
-        at_once(path)
+        return at_once(*args)
 
-    checkpoint.durable = store.durable = slowly
+    store.Store._put = slowly
     plan.SEGMENT_STEPS = SEGMENT_STEPS
     run(small_study(), folder, resume=True, progress=False)
     print(len(jax.devices()), "devices", flush=True)
