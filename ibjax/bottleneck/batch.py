@@ -31,6 +31,7 @@ def batched(*, stack: bool = True, **axes: int) -> Callable[[Callable[Arguments,
 
     def decorate(solve: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
         signature = inspect.signature(solve)
+        of_one: Callable[..., Result] = solve
 
         @functools.wraps(solve)
         def solve_all(*args: Arguments.args, **settings: Arguments.kwargs) -> Any:
@@ -42,7 +43,7 @@ def batched(*, stack: bool = True, **axes: int) -> Callable[[Callable[Arguments,
             found = np.empty(leading, object)
             for index, problem in problems:
                 with naming(index):
-                    found[index] = solve(**{**given, **problem})  # type: ignore[call-arg]
+                    found[index] = of_one(**{**given, **problem})
             return _stacked(found) if stack else found
 
         return solve_all

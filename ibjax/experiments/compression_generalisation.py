@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from ibjax.datasets import Dataset, subset
+from ibjax.datasets import Dataset, split
 from ibjax.errors import InputError, choose
 from ibjax.experiments import szt
 from ibjax.experiments.experiment import Experiment, Grid, preliminary, runs_of
@@ -133,9 +133,7 @@ def halves(held_out: Dataset, seed: int) -> tuple[Dataset, Dataset]:
     """
     if len(held_out) < 2:
         raise InputError("fractions leave fewer than two patterns, for validation and for the test: lower them")
-    order = np.asarray(jax.random.permutation(jax.random.fold_in(data_key(seed), 2), len(held_out)))
-    first, second = (np.sort(part) for part in np.array_split(order, 2))
-    return subset(held_out, first, f"{held_out.name}, validation"), subset(held_out, second, held_out.name)
+    return split(held_out, 0.5, "random", jax.random.fold_in(data_key(seed), 2))
 
 
 def derive(config: CompressionGeneralisation, folder: Path) -> xr.Dataset:
