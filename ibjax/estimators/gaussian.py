@@ -208,6 +208,9 @@ class GaussianCopula(Gaussian):
     constant column informative). Many ties leave scores that are not normal, and a value that is too small for
     discrete data: use `ibjax.estimators.PlugIn` for those.
 
+    It measures no layer of a network: a deterministic layer has a finite I(X;T) only with noise of a stated size, and
+    ranks have no size. `ibjax.estimators.NoisyGaussian` measures layers.
+
     The bias correction is that of `Gaussian`. It is not exact here: ranks pull strong correlations in, so that the
     estimate is low by 0.09 nat at rho = 0.95 and n = 50, by 0.002 at rho = 0.8 and n = 1000. The standard error
     is that of `Gaussian` too: normal scores lose nothing in large samples.
