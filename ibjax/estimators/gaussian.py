@@ -44,11 +44,11 @@ def gaussian_information(
 
         Columns of X that are constant or a linear function of earlier ones add nothing, and so for Y: a singular
         ``cov_xx`` or ``cov_yy`` is no error. If a linear function of X determines one of Y, the information is
-        infinite, and +inf is returned (to the precision: 1 - rho^2 below 4 (dx + dy) eps). NaN if the matrix of all
-        is no covariance (not positive semidefinite) or not finite.
+        infinite, and +inf is returned (to the precision: 1 - rho^2 below 4 (dx + dy) eps). NaN inside a
+        transformation if the matrix of all is no covariance (not positive semidefinite) or not finite.
 
     Raises:
-        InputError: the shapes do not belong together, or a known value is not finite.
+        InputError: the shapes do not belong together, or known values are not finite or no covariance.
 
     Example:
         >>> rho = 0.6
@@ -73,7 +73,10 @@ def gaussian_information(
             raise InputError(f"{name} has a value that is not finite: remove the samples or columns it comes from")
     xx, xy, yy = (jnp.asarray(cov) for cov in (cov_xx, cov_xy, cov_yy))
     dtype = jnp.promote_types(jnp.result_type(xx, xy, yy), jnp.float32)
-    return _information(xx.astype(dtype), xy.astype(dtype), yy.astype(dtype)).information
+    found = _information(xx.astype(dtype), xy.astype(dtype), yy.astype(dtype)).information
+    if concrete(found) and jnp.isnan(found):
+        raise InputError("the matrix of all covariances is not positive semidefinite: take them from the same samples")
+    return found
 
 
 def gaussian_layer_information(

@@ -126,7 +126,9 @@ def test_a_function_has_infinite_information():
         [[1, 0.8, 0.8], [0.8, 1, -0.8], [0.8, -0.8, 1]],  # each pair possible, not all three
     ],
 )
-def test_what_is_no_covariance_is_nan(cov):
+def test_what_is_no_covariance_is_an_error_and_nan_inside_a_transformation(cov):
+    with pytest.raises(InputError, match="not positive semidefinite: take them from the same samples"):
+        gaussian_information(*reference.blocks(np.array(cov, float), 2))
     assert np.isnan(information(*reference.blocks(np.array(cov, float), 2)))
     assert np.isnan(information(*reference.blocks(np.array(cov, float)[::-1, ::-1], 1)))
 
