@@ -14,7 +14,7 @@ from scipy import special
 
 from ibjax.errors import InputError
 from ibjax.estimators.base import MIEstimate
-from ibjax.estimators.samples import as_samples, concrete, positive, same_length
+from ibjax.estimators.samples import as_columns, concrete, positive, same_length
 
 HIGHEST = jax.lax.Precision.HIGHEST
 """Accelerators multiply in less than float32 by default, which changes a log-determinant."""
@@ -133,8 +133,7 @@ class Gaussian:
 
     It is right for Gaussian variables in any dimension and for n as small as dx + dy + 1. Of others it measures the
     linear dependence alone, which can be more or less than the information: see `GaussianCopula` for margins that are
-    not normal, `ibjax.estimators.KSG` for dependence without correlation. Integers are taken as numbers: classes that
-    are no numbers need `ibjax.estimators.KSG`.
+    not normal, `ibjax.estimators.KSG` for dependence without correlation and for labels.
 
     The standard error is that of Gaussian samples, [(sum rho_i^2 - dx dy / nu)_+ / nu + v]^(1/2), with the squared
     canonical correlations of the samples, the first term the large-sample variance and v the exact one for
@@ -155,8 +154,8 @@ class Gaussian:
         bias_correction: whether b is taken off. False is the maximum-likelihood estimate.
 
     Raises:
-        InputError: from a call: samples that are no finite numbers, numbers of samples that differ, or no more samples
-            than columns.
+        InputError: from a call: samples that are no finite numbers, integer labels, numbers of samples that differ, or
+            no more samples than columns.
 
     Example:
         >>> x, noise = jax.random.normal(jax.random.key(0), (2, 1000, 3))
@@ -282,7 +281,7 @@ def smooth_scores(x: Float[Array, "n columns"], smoothing: Any) -> Float[Array, 
 
 
 def _samples(x: Any, y: Any) -> tuple[Array, Array]:
-    x, y = as_samples("x", x), as_samples("y", y)
+    x, y = as_columns("x", x), as_columns("y", y)
     n, columns = same_length(x=x, y=y), x.shape[1] + y.shape[1]
     if n <= columns:
         raise InputError(f"x and y have {columns} columns and {n} samples, more samples than columns are needed")

@@ -15,7 +15,7 @@ from ibjax.errors import InputError
 from ibjax.estimators import ksg, neighbours
 from ibjax.estimators.base import MIEstimate
 from ibjax.estimators.ksg import KSG
-from ibjax.estimators.samples import as_samples, is_count, is_discrete, same_length
+from ibjax.estimators.samples import as_columns, is_count, same_length
 
 FALLBACK_K = 3
 NOISE_LIMIT = 0.3
@@ -133,10 +133,7 @@ class WeightedKL:
             ``value`` and ``std_error`` in nats, in the precision of the samples.
         """
         rows = 2 * self.checked()._smallest
-        for name, a in (("x", x), ("y", y)):
-            if is_discrete(a) and np.ndim(a) == 1:
-                raise InputError(f"{name} is integer labels: use KSG, or give numbers as floats")
-        x, y = as_samples("x", x, at_least=rows), as_samples("y", y, at_least=rows)
+        x, y = as_columns("x", x, at_least=rows), as_columns("y", y, at_least=rows)
         same_length(x=x, y=y)
         return _estimate(x, y, jax.random.key(0) if key is None else key, self)
 
