@@ -6,7 +6,18 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 
 from ibjax.errors import InputError
-from ibjax.plane.paths import TIE, WIDEST, PhaseStatus, check_window, log_epochs, median_epochs, noise, span
+from ibjax.plane.paths import (
+    TIE,
+    WIDEST,
+    Noise,
+    PhaseStatus,
+    check_window,
+    log_epochs,
+    median_epochs,
+    noise,
+    parabolas,
+    span,
+)
 from ibjax.plane.resampling import Estimate, check_level
 
 
@@ -56,9 +67,12 @@ def snr_transition(
     """Find where SNR = mean / std of the gradients falls fastest, by epoch and by log epoch.
 
     The slope at a snapshot is that of the least-squares line through the centred window of snapshots, in epochs or
-    in log(1 + epoch); where a window would not be full there is none. The smallest slope counts if it is negative
-    by more than margin standard errors, is neither the first nor the last, and if the slopes within 3 standard
-    errors of a difference from it span no more than a factor of ten in epochs.
+    in log(1 + epoch); where a window would not be full there is none. With the weights w_i = t_i / sum t^2 of its
+    snapshots, t their centred times, its standard error is s sqrt(sum_ij w_i r^|i - j| w_j), where s is the noise
+    there and r its correlation from one snapshot to the next, both from the residuals of parabolas through 15
+    snapshots (see `ibjax.plane.paths.noise`). The smallest slope counts if it is negative by more than margin standard
+    errors, is neither the first nor the last, and if the slopes within 3 standard errors of a difference from it span
+    no more than a factor of ten in epochs.
 
     The two places differ whatever the network does: a curve that falls linearly in log epoch falls fastest by
     epoch at its very beginning, where the first is then ``EDGE``. Report both.
@@ -70,12 +84,20 @@ def snr_transition(
         updates_per_epoch: steps of the optimiser in an epoch, ceil(samples / batch size).
         window: snapshots of a slope, odd. Slopes need more smoothing than values: 15 of 150 log-spaced ones are a
             factor of two in epochs, which is what the place is known to at best.
-        margin: standard errors that a slope must have to count; see `phases`.
+        margin: standard errors that a slope must have to count. It is the smallest of many, and its error is an
+            estimate: this is what the rates below are for.
         level: confidence of the intervals.
         seed: of the bootstrap.
 
     Returns:
-        Both transitions.
+        Both transitions. Where there is none, one is found all the same, by either time and at the defaults, in
+        2,000 paths of each kind and of 30, 80, 120 and 150 snapshots: never under white noise, in at most 1 % under
+        noise of a correlation of up to 0.7, in 4 % if its scale changes sevenfold as well, and in 5 % of those that
+        fall steadily in log epoch. A larger correlation counts as 0.7: with 0.9 it is 4 %, and 9 % of random walks.
+        A fall as 1 / (1 + (epoch / 300)^3) is found by log epoch under noise of a fifteenth of it in 0.99, 0.54 and
+        0.48 of the paths with a correlation of 0, 0.5 and 0.7, and under half that noise in all, without bias and a
+        third of an octave or less around its place. What is not found may be there: one network's gradients are often
+        noisier than that.
 
     Raises:
         InputError: arrays that do not fit or settings that make no sense.
@@ -101,9 +123,14 @@ def snr_transition(
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = mean.astype(np.float64) / std
 
+    shape = snr.shape[:-1]
+    sought: dict[tuple[int, ...], Noise] = {}
+    if epochs.size >= 2 * window:
+        windows = parabolas(log_time)
+        sought = {place: noise(windows, snr[place]) for place in np.ndindex(*shape) if np.isfinite(snr[place]).all()}
+
     def steepest(time: np.ndarray) -> SteepestFall:
-        shape = snr.shape[:-1]
-        found = [_search(time, log_time, snr[place], window, margin) for place in np.ndindex(*shape)]
+        found = [_search(time, log_time, snr[place], sought.get(place), window, margin) for place in np.ndindex(*shape)]
         places, slopes, statuses = (np.reshape(values, shape) for values in zip(*found, strict=True))
         here = np.expm1(places)
         return SteepestFall(
@@ -118,18 +145,18 @@ def snr_transition(
 
 
 def _search(
-    time: np.ndarray, log_time: np.ndarray, path: np.ndarray, window: int, margin: float
+    time: np.ndarray, log_time: np.ndarray, path: np.ndarray, noisy: Noise | None, window: int, margin: float
 ) -> tuple[float, float, int]:
     """The log epoch of the steepest fall of one path, its slope and how the search ended."""
     if not np.isfinite(path).all():
         return np.nan, np.nan, PhaseStatus.MASKED
-    if path.size < 2 * window:
+    if noisy is None:
         return np.nan, np.nan, PhaseStatus.SHORT
     t = np.lib.stride_tricks.sliding_window_view(time, window)
     t = t - t.mean(axis=-1, keepdims=True)
-    squares = (t**2).sum(axis=-1)
-    slopes = (t * np.lib.stride_tricks.sliding_window_view(path, window)).sum(axis=-1) / squares
-    errors = noise(log_time, path) / np.sqrt(squares)
+    weights = t / (t**2).sum(axis=-1, keepdims=True)
+    slopes = (weights * np.lib.stride_tricks.sliding_window_view(path, window)).sum(axis=-1)
+    errors = noisy.errors(weights)
     best = int(np.argmin(slopes))
     slope, half = float(slopes[best]), window // 2
     ties = slopes - slope <= TIE * np.sqrt(errors**2 + errors[best] ** 2)

@@ -43,8 +43,8 @@ def phase_figure(
     Returns:
         Four panels: mean I(X;T) in bits with the median C and E of each layer; the geometric mean of the gradients'
         SNR with its transition; the mean distance of the weights from their start; and, a point a replica and layer,
-        the transition against C with a band of a factor of two about equality. Places that were not found are not
-        drawn.
+        the transition against C with a band of a factor of two about equality, and how many have both. Places that
+        were not found are not drawn.
     """
     path, kept, ratio = mean_path(plane, estimator), surviving(plane), gradient_curves(plane)["snr"]
     epochs, last = path["epoch"].values, int(path["epoch"][-1])
@@ -78,6 +78,9 @@ def phase_figure(
     weights.set(yscale="log", ylabel="distance of the weights from their start")
     _slopes(weights, growth)
     _equality(against, last)
+    both = np.isfinite(phases.peak) & np.isfinite(snr.by_log_epoch.epoch)
+    text = f"{both.sum()} of {both.size} layers of networks have both"
+    against.text(0.02, 0.98, text, transform=against.transAxes, ha="left", va="top", fontsize=9)
     _keys(information, {_PEAK: "C, the peak", _PLATEAU: "E, the plateau"})
     _keys(gradients, {_BY_LOG: "steepest fall by log epoch", _BY_EPOCH: "by epoch"})
     lines = [

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from synthetic import lasting_noise
 
 from ibjax.errors import InputError
 from ibjax.plane import PhaseStatus, snr_transition
@@ -53,6 +54,66 @@ def test_noise_without_a_fall_has_no_transition():
             assert np.isnan(place.epoch).all()
             assert np.isnan(place.update).all()
             assert np.isnan(np.stack(place.interval)).all()
+
+
+def falsely_found(snapshots, path):
+    """Return the shares of paths with a transition, by log epoch and by epoch."""
+    found = snr_transition(snapshot_epochs(10_000, snapshots), path, np.ones_like(path))
+    return [(place.status == PhaseStatus.FOUND).mean() for place in (found.by_log_epoch, found.by_epoch)]
+
+
+@pytest.mark.parametrize("snapshots", [80, 150])
+@pytest.mark.parametrize("correlation", [0.5, 0.7])
+def test_noise_that_lasts_has_no_transition(snapshots, correlation):
+    path = 1 + 0.1 * lasting_noise((300, snapshot_epochs(10_000, snapshots).size), correlation)
+    assert max(falsely_found(snapshots, path)) < 0.03
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("snapshots", [30, 80, 120, 150])
+def test_without_a_transition_as_many_are_found_as_is_said(snapshots):
+    time = np.log1p(snapshot_epochs(10_000, snapshots))
+    quieter = np.exp(np.linspace(0.0, -2.0, time.size))
+    for correlation, scale, trend, most in (
+        (0.0, 1, 0.0, 0.01),
+        (0.5, 1, 0.0, 0.02),
+        (0.7, 1, 0.0, 0.03),
+        (0.7, quieter, 0.0, 0.06),
+        (0.7, quieter[::-1], 0.0, 0.06),
+        (0.7, 1, -0.2, 0.08),
+        (0.9, 1, 0.0, 0.08),
+    ):
+        path = 3 + trend * time + 0.1 * scale * lasting_noise((1000, time.size), correlation)
+        assert max(falsely_found(snapshots, path)) < most
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.7])
+def test_a_clear_fall_is_found_under_noise_that_lasts(correlation):
+    snr, std = gradients(60)
+    snr = snr / std + 2 / 30 * lasting_noise(snr.shape, correlation)
+    found = snr_transition(EPOCHS, snr, np.ones_like(snr)).by_log_epoch
+    assert (found.status == PhaseStatus.FOUND).mean() > 0.95
+    octaves = np.log2(found.epoch / 300)
+    assert abs(np.nanmedian(octaves)) < 0.1
+    assert np.nanstd(octaves) < 0.3
+
+
+def test_a_fall_within_a_few_snapshots_is_found():
+    snr = np.where(EPOCHS < 300, 3.0, 1.0) + 0.05 * lasting_noise((30, EPOCHS.size), 0.3)
+    found = snr_transition(EPOCHS, snr, np.ones_like(snr)).by_log_epoch
+    assert (found.status == PhaseStatus.FOUND).all()
+    np.testing.assert_allclose(found.epoch, 300, rtol=0.1)
+
+
+def test_noise_is_that_of_its_time():
+    # A clean fall before noise a tenth as high as it; and early noise before a quiet end, which is no fall.
+    random = np.random.default_rng(0)
+    snr = 0.3 + 2 / (1 + (EPOCHS / 30) ** 4) + np.where(EPOCHS > 300, 0.2, 0.01) * random.normal(size=(40, EPOCHS.size))
+    found = snr_transition(EPOCHS, snr, np.ones_like(snr)).by_log_epoch
+    assert (found.status == PhaseStatus.FOUND).mean() > 0.9
+    np.testing.assert_allclose(np.nanmedian(found.epoch), 30, rtol=0.1)
+    snr = 1 + np.where(EPOCHS < 100, 0.3, 0.003) * random.normal(size=(200, EPOCHS.size))
+    assert max(falsely_found(150, snr)) < 0.05
 
 
 def test_a_constant_ratio_has_no_transition():
