@@ -7,8 +7,9 @@ take turns. The numbers to reach:
   15 % above that of 50 replicas, memory under `LIMIT_GIB`, and no more in the second half of the run than in the first.
 * Two processes of one core each are 1.8 times as fast as one process of one core. What the machine allows, two runs at
   once that know nothing of each other, stands beside it.
-* Storing takes less than 2 % of the run, by the time that nothing is trained and by a run in memory; resuming less than 10 s, besides the one segment that an interruption costs;
-  opening 10,000 replicas x 150 snapshots x 6 layers less than 1 s.
+* Storing takes less than 2 % of the run, by the time that nothing is trained and by a run in memory; resuming less than
+  10 s, besides the one segment that an interruption costs; opening 10,000 replicas x 150 snapshots x 6 layers less
+  than 1 s.
 
 Ratios of CPU time stand beside those of wall time: they are what a machine that does other work as well can tell. On
 an accelerator the first of them is all that is measured. Run with ``python benchmarks/replication.py``; ``--replicas``
