@@ -47,10 +47,13 @@ class SNRTransition(NamedTuple):
     Attributes:
         by_epoch: argmin of d SNR / d epoch.
         by_log_epoch: argmin of d SNR / d log(1 + epoch).
+        by_log_log: argmin of d log SNR / d log(1 + epoch), the steepest place of a figure with two logarithmic axes, as
+            the published one has. A path that is not positive is masked.
     """
 
     by_epoch: SteepestFall
     by_log_epoch: SteepestFall
+    by_log_log: SteepestFall
 
 
 def snr_transition(
@@ -64,18 +67,20 @@ def snr_transition(
     level: float = 0.95,
     seed: int = 0,
 ) -> SNRTransition:
-    """Find where SNR = mean / std of the gradients falls fastest, by epoch and by log epoch.
+    """Find where SNR = mean / std of the gradients falls fastest, by epoch, by log epoch and by both logarithms.
 
     The slope at a snapshot is that of the least-squares line through the centred window of snapshots, in epochs or
-    in log(1 + epoch); where a window would not be full there is none. With the weights w_i = t_i / sum t^2 of its
-    snapshots, t their centred times, its standard error is s sqrt(sum_ij w_i r^|i - j| w_j), where s is the noise
-    there and r its correlation from one snapshot to the next, both from the residuals of parabolas through 15
-    snapshots (see `ibjax.plane.paths.noise`). The smallest slope counts if it is negative by more than margin standard
-    errors, is neither the first nor the last, and if the slopes within 3 standard errors of a difference from it span
-    no more than a factor of ten in epochs.
+    in log(1 + epoch), of the SNR or of its logarithm; where a window would not be full there is none. With the weights
+    w_i = t_i / sum t^2 of its snapshots, t their centred times, its standard error is
+    s sqrt(sum_ij w_i r^|i - j| w_j), where s is the noise there and r its correlation from one snapshot to the next,
+    both from the residuals of parabolas through 15 snapshots (see `ibjax.plane.paths.noise`). The smallest slope counts
+    if it is negative by more than margin standard errors, is neither the first nor the last, and if the slopes within 3
+    standard errors of a difference from it span no more than a factor of ten in epochs.
 
-    The two places differ whatever the network does: a curve that falls linearly in log epoch falls fastest by
-    epoch at its very beginning, where the first is then ``EDGE``. Report both.
+    The places differ whatever the network does: a curve that falls linearly in log epoch falls fastest by epoch at its
+    very beginning, where the first is then ``EDGE``, and by both logarithms at its end. Report all. Noise that is
+    proportional to the SNR, as that of gradients nearly is, has one scale in the logarithm alone, which therefore shows
+    a fall to nearly zero that the others do not see.
 
     Args:
         epochs: of the snapshots, increasing.
@@ -90,7 +95,7 @@ def snr_transition(
         seed: of the bootstrap.
 
     Returns:
-        Both transitions. Where there is none, one is found all the same, by either time and at the defaults, in
+        The transitions. Where there is none, one is found all the same, by either time and at the defaults, in
         2,000 paths of each kind and of 30, 80, 120 and 150 snapshots: never under white noise, in at most 1 % under
         noise of a correlation of up to 0.7, in 4 % if its scale changes sevenfold as well, and in 5 % of those that
         fall steadily in log epoch. A larger correlation counts as 0.7: with 0.9 it is 4 %, and 9 % of random walks.
@@ -122,15 +127,19 @@ def snr_transition(
     log_time = log_epochs(epochs, mean, std)
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = mean.astype(np.float64) / std
-
+        log_snr = np.log(snr)
     shape = snr.shape[:-1]
-    sought: dict[tuple[int, ...], Noise] = {}
-    if epochs.size >= 2 * window:
-        windows = parabolas(log_time)
-        sought = {place: noise(windows, snr[place]) for place in np.ndindex(*shape) if np.isfinite(snr[place]).all()}
+    windows = parabolas(log_time) if epochs.size >= 2 * window else None
 
-    def steepest(time: np.ndarray) -> SteepestFall:
-        found = [_search(time, log_time, snr[place], sought.get(place), window, margin) for place in np.ndindex(*shape)]
+    def noises(paths: np.ndarray) -> dict[tuple[int, ...], Noise]:
+        if windows is None:
+            return {}
+        return {place: noise(windows, paths[place]) for place in np.ndindex(*shape) if np.isfinite(paths[place]).all()}
+
+    def steepest(time: np.ndarray, paths: np.ndarray, known: dict[tuple[int, ...], Noise]) -> SteepestFall:
+        found = [
+            _search(time, log_time, paths[place], known.get(place), window, margin) for place in np.ndindex(*shape)
+        ]
         places, slopes, statuses = (np.reshape(values, shape) for values in zip(*found, strict=True))
         here = np.expm1(places)
         return SteepestFall(
@@ -141,7 +150,12 @@ def snr_transition(
             interval=median_epochs(places, level, seed),
         )
 
-    return SNRTransition(steepest(epochs.astype(np.float64)), steepest(log_time))
+    of_snr = noises(snr)
+    return SNRTransition(
+        steepest(epochs.astype(np.float64), snr, of_snr),
+        steepest(log_time, snr, of_snr),
+        steepest(log_time, log_snr, noises(log_snr)),
+    )
 
 
 def _search(

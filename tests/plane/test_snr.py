@@ -20,9 +20,11 @@ def gradients(replicas, sigma=0.0, *, middle=300.0, power=3.0, seed=0):
 
 
 @pytest.mark.parametrize("middle", [50, 300, 1500])
-def test_both_places_of_a_clean_curve(middle):
+def test_the_places_of_a_clean_curve(middle):
     # d^2 SNR / d (log epoch)^2 = 0 at the middle; d^2 SNR / d epoch^2 = 0 at middle ((p - 1) / (p + 1))^(1 / p).
+    # d^2 log SNR / d (log epoch)^2 = 0 where (epoch / middle)^p is the root of the SNR's first over its last value.
     found = snr_transition(EPOCHS, *gradients(2, middle=middle), updates_per_epoch=52)
+    np.testing.assert_allclose(found.by_log_log.epoch, middle * (2.3 / 0.3) ** (1 / 6), rtol=0.04)
     np.testing.assert_allclose(found.by_log_epoch.epoch, middle, rtol=0.03)
     np.testing.assert_allclose(found.by_epoch.epoch, middle * 0.5 ** (1 / 3), rtol=0.06)
     np.testing.assert_allclose(found.by_log_epoch.update, 52 * found.by_log_epoch.epoch)
@@ -36,6 +38,16 @@ def test_slopes_are_those_of_least_squares():
         np.polyfit(np.log1p(EPOCHS[i : i + 15]), (mean / std)[0, i : i + 15], 1)[0] for i in range(EPOCHS.size - 14)
     ]
     assert snr_transition(EPOCHS, mean, std).by_log_epoch.slope[0] == pytest.approx(min(slopes))
+
+
+def test_noise_in_proportion_to_the_ratio_hides_its_fall_but_from_logarithms():
+    random = np.random.default_rng(1)
+    snr = np.exp(-4 / (1 + (300 / (1 + EPOCHS)) ** 3) + 0.3 * random.normal(size=(40, EPOCHS.size)))
+    found = snr_transition(EPOCHS, snr, np.ones_like(snr))
+    shares = [(place.status == PhaseStatus.FOUND).mean() for place in (found.by_log_log, found.by_log_epoch)]
+    assert shares[0] > 0.9
+    assert shares[1] < 0.5
+    np.testing.assert_allclose(np.nanmedian(found.by_log_log.epoch), 300, rtol=0.1)
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say():
@@ -57,9 +69,12 @@ def test_noise_without_a_fall_has_no_transition():
 
 
 def falsely_found(snapshots, path):
-    """Return the shares of paths with a transition, by log epoch and by epoch."""
-    found = snr_transition(snapshot_epochs(10_000, snapshots), path, np.ones_like(path))
-    return [(place.status == PhaseStatus.FOUND).mean() for place in (found.by_log_epoch, found.by_epoch)]
+    """Return the shares of paths with a transition, by log epoch, by epoch, and of logarithms like the path."""
+    epochs = snapshot_epochs(10_000, snapshots)
+    found = snr_transition(epochs, path, np.ones_like(path))
+    logs = snr_transition(epochs, np.exp(path), np.ones_like(path))
+    places = found.by_log_epoch, found.by_epoch, logs.by_log_log
+    return [(place.status == PhaseStatus.FOUND).mean() for place in places]
 
 
 @pytest.mark.parametrize("snapshots", [80, 150])
