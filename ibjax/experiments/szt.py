@@ -15,7 +15,7 @@ from ibjax.estimators import parse_layer
 from ibjax.experiments.experiment import Experiment, preliminary
 from ibjax.experiments.paths import Paths, end_of, mean_over_replicas, paths_of, per_replica, share_over_replicas
 from ibjax.networks import ACTIVATIONS, INITIALIZERS, MLP
-from ibjax.plane import Claim, Estimate, Rule, greater_than, less_than, phases, share
+from ibjax.plane import Claim, Estimate, PhaseStatus, Rule, greater_than, less_than, phases, share
 from ibjax.sweep import Study, data_key
 from ibjax.training import TrainConfig, TrainingData
 
@@ -178,8 +178,8 @@ def plane_claims(run: xr.Dataset, estimator: int | str, *, early: bool) -> list[
       coordinate as a share of its ceiling H(X) or I(X;Y), is less than 0.1: a tenth of the plane.
     * *fitting*: of a replica's layers that can rise, whose I(X;T) is at A more than 0.5 bit below H(X), most rise until
       C by 0.05 bit both in I(X;T) and in I(T;Y).
-    * *fitting is fast*: C, the median over these layers, comes within a tenth of the epochs, in most replicas; a peak
-      that is not found is beyond them.
+    * *fitting is fast*: C, the median over these layers, comes within a tenth of the epochs, in most replicas; where
+      there is no peak it is beyond them, and one whose epoch is not resolved is left out.
     * *compression*: most layers compress, see `ibjax.plane.phases`.
     * *relevance is kept*: from C to the end, the mean of the last 5 snapshots, the mean change of I(T;Y) of layers that
       compress is above -0.02 bit.
@@ -196,7 +196,8 @@ def plane_claims(run: xr.Dataset, estimator: int | str, *, early: bool) -> list[
     rise = np.stack([part[..., 1] - part[..., 0] for part in (searched.complexity, searched.relevance)])
     fell = np.where(searched.compresses, end_of(paths.relevance) - searched.relevance[..., 1], np.nan)
     can_rise = searched.complexity[..., 0] < paths.source - ROOM
-    peak = np.where(can_rise, np.where(np.isnan(searched.peak), np.inf, searched.peak), np.nan)
+    none = np.isin(searched.peak_status, (PhaseStatus.NO_DROP, PhaseStatus.NO_RISE))
+    peak = np.where(can_rise, np.where(none, np.inf, searched.peak), np.nan)
     both = np.where(can_rise, (np.nan_to_num(rise) > RISE).all(axis=0), np.nan)
     median_peak = per_replica(np.nanmedian, peak)
     fast = median_peak[~np.isnan(median_peak)] <= FAST * paths.epochs[-1]

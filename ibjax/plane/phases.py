@@ -45,7 +45,8 @@ class Phases(NamedTuple):
         compresses: I(X;T) falls after its peak by more than noise.
         peak_status: `PhaseStatus` of C, as integers.
         plateau_status: `PhaseStatus` of E, as integers. ``UNREACHED`` is right-censored at the last epoch.
-        complexity: smoothed I(X;T) at A, C and E, shape (replicas, *layers, 3); NaN where there is no such epoch.
+        complexity: smoothed I(X;T) at A, C and E, shape (replicas, *layers, 3); NaN where there is no such epoch. Of a
+            peak that is ``FLAT``, whose epoch is not known but whose height is, it is the largest.
         relevance: likewise I(T;Y).
         drop: I(X;T) at its smoothed peak minus its mean over the last window; NaN if masked or too short.
         noise: standard deviation of I(X;T) about a smooth path, median over snapshots.
@@ -73,6 +74,7 @@ class _Path(NamedTuple):
     """What is found in one path; times are log(1 + epoch)."""
 
     peak: float = np.nan
+    top: float = np.nan
     plateau: float = np.nan
     peak_status: int = PhaseStatus.MASKED
     plateau_status: int = PhaseStatus.MASKED
@@ -169,10 +171,10 @@ def phases(
         _search(time, windows, complexity[place], window, margin, minimum_drop) if finite[place] else _Path()
         for place in np.ndindex(*shape)
     ]
-    peak, plateau, peak_status, plateau_status, drop, sigma = (
+    peak, top, plateau, peak_status, plateau_status, drop, sigma = (
         np.reshape(values, shape) for values in zip(*found, strict=True)
     )
-    times = np.stack([np.where(finite, time[0], np.nan), peak, plateau], axis=-1)
+    times = np.stack([np.where(finite, time[0], np.nan), top, plateau], axis=-1)
     unreached = plateau_status == PhaseStatus.UNREACHED
     return Phases(
         start=np.where(finite, float(epochs[0]), np.nan),
@@ -205,19 +207,20 @@ def _search(
     least = max(margin * error, minimum_drop)
     drop = float(smoothed[top] - path[-window:].mean())
     if not drop > least:
-        return _Path(np.nan, np.nan, PhaseStatus.NO_DROP, PhaseStatus.NO_DROP, drop, sigma)
+        return _Path(peak_status=PhaseStatus.NO_DROP, plateau_status=PhaseStatus.NO_DROP, drop=drop, noise=sigma)
     rise = float(smoothed[top] - min(path[0], smoothed[: top + 1].min()))
     ties = smoothed >= smoothed[top] - max(TIE * error, minimum_drop)
     if not rise > least:
-        peak, status = np.nan, PhaseStatus.NO_RISE
+        peak, highest, status = np.nan, np.nan, PhaseStatus.NO_RISE
     elif span(time, ties) > WIDEST:
-        peak, status = np.nan, PhaseStatus.FLAT
+        peak, highest, status = np.nan, float(time[top]), PhaseStatus.FLAT
     else:
         peak, status = _tent(time, path, smoothed, top, TOP * min(rise, drop), window), PhaseStatus.FOUND
+        highest = peak
     shoulder = np.flatnonzero(smoothed >= smoothed[top] - SHOULDER * drop)[-1]
     plateau = _plateau(time, path, time[shoulder], drop, window)
     reached = PhaseStatus.UNREACHED if np.isnan(plateau) else PhaseStatus.FOUND
-    return _Path(peak, plateau, status, reached, drop, sigma)
+    return _Path(peak, highest, plateau, status, reached, drop, sigma)
 
 
 def _tent(time: np.ndarray, path: np.ndarray, smoothed: np.ndarray, top: int, height: float, window: int) -> float:

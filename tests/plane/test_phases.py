@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from synthetic import lasting_noise, make_plane
+from synthetic import epochs_of, lasting_noise, make_plane
 
 from ibjax.errors import InputError
 from ibjax.plane import PhaseStatus, phases, surviving
@@ -265,3 +265,15 @@ def test_bad_input_is_named(change, message):
     arguments = {"epochs": np.arange(4), "complexity": np.zeros((2, 4)), "relevance": np.zeros((2, 4))} | change
     with pytest.raises(InputError, match=message):
         phases(**arguments)
+
+
+def test_a_flat_peak_has_a_height_and_no_epoch():
+    """Between a rise and a fall the path stays for a factor of a hundred in epochs."""
+    time = np.log1p(epochs_of(150))
+    path = np.interp(time, np.log1p([0, 30, 3000, 10_000]), [1.0, 4.0, 4.0, 2.0])
+    noisy = path + 0.01 * np.random.default_rng(0).normal(size=time.size)
+    found = phases(epochs_of(150), noisy[None], 2 * noisy[None])
+    assert found.peak_status[0] == PhaseStatus.FLAT
+    assert np.isnan(found.peak[0])
+    assert found.complexity[0, 1] == pytest.approx(4, abs=0.03)
+    assert found.relevance[0, 1] == pytest.approx(8, abs=0.06)
