@@ -17,6 +17,7 @@ from ibjax.datasets import Dataset, cifar10, flatten, mnist, subset
 from ibjax.errors import InputError, choose
 from ibjax.estimators import EDGE, ByLayer, LayerEstimator, LayerInformation
 from ibjax.estimators.base import Span
+from ibjax.estimators.edge import Projected
 from ibjax.experiments.experiment import Experiment, Grid, runs_of
 from ibjax.experiments.paths import Paths, mean_over_replicas, paths_of, per_replica
 from ibjax.networks import MLP
@@ -62,11 +63,11 @@ class OfImages(NamedTuple):
 
     Attributes:
         estimator: with a gamma for the layer and one for the images.
-        images: those that are measured, one a row.
+        images: those that are measured, projected: with a program's constants alone the compiler would do it.
     """
 
     estimator: EDGE
-    images: Float[np.ndarray, "n pixels"]
+    images: Projected
 
     @property
     def needs_span(self) -> bool:
@@ -199,7 +200,7 @@ def estimators_of(config: EdgeMNIST, measured: Dataset) -> tuple[LayerEstimator,
     setting = NETWORKS[config.network]
     code = functools.partial(EDGE, "code", config.members)
     own, label = ("/".join(f"{gamma:g}" for gamma in part) for part in (setting.gammas, setting.label_gammas))
-    images = np.asarray(measured.x, np.float32).reshape(len(measured), -1)
+    images = code().project(np.asarray(measured.x, np.float32).reshape(len(measured), -1))
 
     def hashed(gamma: float) -> OfImages:
         return OfImages(code(gamma, CAP, x_gamma=IMAGE_GAMMA).checked(), images)
