@@ -45,6 +45,8 @@ FITS, CHANCE, LEARNS, TIMES, BITS = 0.99, 0.05, 0.2, 4.0, 0.1
 epochs; bits of I(X;T)."""
 SHARPNESS = 8.0
 """Mean squared distance of two images in a layer over twice the variance of the noise that its information has."""
+EVALUATE = 100
+"""Images whose activations are computed at a time: 500 take the convolutional networks longer on a CPU."""
 CONVENTION = f"kernel by layer:bound=upper,variance=layer,noise_variance=units/{SHARPNESS:g}"
 
 
@@ -258,7 +260,7 @@ def study(config: RandomLabels) -> Study:
             momentum=config.momentum,
             weight_decay=config.weight_decay if case.regulariser == "weight_decay" else 0.0,
             snapshots=config.snapshots,
-            evaluate_size=min(500, config.measured_images),
+            evaluate_size=min(EVALUATE, config.measured_images),
             decay=config.decay,
         ),
         estimators=(estimator_of(functional(network).widths(image)),),
