@@ -63,7 +63,7 @@ QUESTIONS = (
         SZT,
         SAXE,
         (
-            ("szt-phases", "coincide-by-epoch"),
+            ("szt-phases", "coincide-together"),
             ("szt-phases", "diffusion"),
             ("szt-batch", "peak-later-hidden"),
             ("saxe-full-batch", "full-batch tanh"),

@@ -1,4 +1,4 @@
-"""A run's labelled arrays without a run: layers that fit, then compress, with known constants."""
+"""A run's labelled arrays without a run: layers that fit, then compress, with known constants; noise that lasts."""
 
 import json
 import math
@@ -13,6 +13,14 @@ WIDTHS = (10, 7, 5, 4, 3, 2, 2, 2, 2, 2)
 def epochs_of(snapshots: int, last: int = 10_000) -> np.ndarray:
     """Return epoch 0 and then at most ``snapshots - 1`` distinct, log-spaced epochs up to ``last``."""
     return np.unique(np.r_[0, np.geomspace(1, last, snapshots - 1).round()]).astype(int)
+
+
+def lasting_noise(shape: tuple[int, ...], correlation: float, seed: int = 0) -> np.ndarray:
+    """Stationary normal noise of variance 1 and this correlation from one snapshot, the last axis, to the next."""
+    path = np.random.default_rng(seed).normal(size=shape)
+    for step in range(1, shape[-1]):
+        path[..., step] = correlation * path[..., step - 1] + np.sqrt(1 - correlation**2) * path[..., step]
+    return path
 
 
 def make_plane(

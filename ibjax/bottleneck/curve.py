@@ -11,7 +11,7 @@ from ibjax.bottleneck.labelled import labelled
 from ibjax.bottleneck.lanes import Lanes
 from ibjax.bottleneck.reduce import MERGE_TOLERANCE, Reduction, reduce
 from ibjax.bottleneck.solve import TOLERANCE, IBSolution, checked_lanes, informations, solution
-from ibjax.bottleneck.table import Table, as_betas
+from ibjax.bottleneck.table import Table, as_betas, numbers
 from ibjax.errors import InputError
 from ibjax.information import entropy, mutual_information
 
@@ -396,7 +396,7 @@ def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]
 
 
 def _not_negative(name: str, value: Any) -> np.ndarray:
-    array = np.asarray(value, np.float64)
+    array = numbers(name, value, "nats")
     if not (np.isfinite(array) & (array >= 0)).all():
         raise InputError(f"{name} must be at least 0 and finite, in nats, got {value}")
     return array

@@ -13,7 +13,7 @@ from ibjax.bottleneck.batch import TABLE, batched
 from ibjax.bottleneck.blahut_arimoto import LOG_FLOOR, log_likelihood
 from ibjax.bottleneck.lanes import Status, bounded_log
 from ibjax.bottleneck.reduce import MERGE_TOLERANCE, Reduction, reduce
-from ibjax.bottleneck.table import Table, as_betas
+from ibjax.bottleneck.table import Table, as_betas, check_limits
 from ibjax.errors import InputError
 from ibjax.information import entropy, mutual_information
 
@@ -447,8 +447,7 @@ def _checked(beta: Any, alpha: Any, restarts: int, max_iterations: int) -> float
         raise InputError(f"alpha is {alpha}: it must be between 0, the deterministic bottleneck, and 1, the bottleneck")
     if restarts < 0:
         raise InputError(f"restarts is {restarts}: it must be at least 0")
-    if max_iterations < 1:
-        raise InputError(f"max_iterations is {max_iterations}: it must be at least 1")
+    check_limits(TOLERANCE, max_iterations)
     return float(as_betas(beta)[0])
 
 

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ibjax.bottleneck.table import SLACK, as_table
+from ibjax.bottleneck.table import SLACK, as_table, numbers
 from ibjax.errors import InputError
 from ibjax.information import mutual_information
 
@@ -27,10 +27,7 @@ def as_encoder(encoder: Any, p_x: np.ndarray, name: str = "encoder") -> np.ndarr
     Raises:
         InputError: it has not one row for every input, or a row with mass is no distribution.
     """
-    try:
-        p = np.asarray(encoder, np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} must be an array of probabilities, got {type(encoder).__name__}") from None
+    p = numbers(name, encoder)
     if p.ndim < 2 or p.shape[-2] != len(p_x) or 0 in p.shape:
         raise InputError(f"{name} must be p(t|x) of shape (..., {len(p_x)}, T), one row an input, got {p.shape}")
     mass = p_x > 0

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ibjax.bottleneck.batch import batched
+from ibjax.bottleneck.table import numbers
 from ibjax.errors import InputError
 
 
@@ -63,7 +64,7 @@ def gaussian(cov_xx: Any, cov_xy: Any, cov_yy: Any, beta: Any) -> GaussianBottle
         Chechik, Globerson, Tishby & Weiss (2005), "Information bottleneck for Gaussian variables", theorem 3.1.
         Globerson & Tishby (2004), "On the optimality of the Gaussian information bottleneck curve".
     """
-    xx, xy, yy = (np.atleast_2d(np.asarray(a, np.float64)) for a in (cov_xx, cov_xy, cov_yy))
+    xx, xy, yy = (np.atleast_2d(numbers("covariances", a, "numbers")) for a in (cov_xx, cov_xy, cov_yy))
     if xx.shape != 2 * xy.shape[:1] or yy.shape != 2 * xy.shape[1:]:
         raise InputError(
             f"covariances must be (dx, dx), (dx, dy), (dy, dy), got {np.shape(cov_xx)}, {np.shape(cov_xy)}, "

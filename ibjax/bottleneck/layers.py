@@ -7,6 +7,7 @@ import numpy as np
 
 from ibjax.bottleneck.certificate import GapKind
 from ibjax.bottleneck.curve import InformationCurve
+from ibjax.bottleneck.table import numbers
 from ibjax.errors import InputError
 
 BETA_MAX = 100.0
@@ -117,7 +118,7 @@ def against_bound(
         Shwartz-Ziv & Tishby (2017), "Opening the black box of deep neural networks via information".
         Witsenhausen & Wyner (1975), "A conditional entropy bound for a pair of discrete random variables".
     """
-    x, y = _numbers("complexity", complexity), _numbers("relevance", relevance)
+    x, y = numbers("complexity", complexity, "nats"), numbers("relevance", relevance, "nats")
     if x.shape != y.shape:
         raise InputError(f"complexity has shape {x.shape} and relevance {y.shape}: give both of every layer")
     if not 1 < beta_max < np.inf:
@@ -278,10 +279,3 @@ def _contained(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 def _in_blocks(function: Callable[[np.ndarray], np.ndarray], points: np.ndarray) -> np.ndarray:
     blocks = [function(points[i : i + BLOCK]) for i in range(0, len(points), BLOCK)]
     return np.concatenate(blocks) if blocks else np.zeros(0)
-
-
-def _numbers(name: str, value: Any) -> np.ndarray:
-    try:
-        return np.asarray(value, np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} must be an array of nats, got {type(value).__name__}") from None

@@ -219,11 +219,11 @@ def _improve(work: _Work, state: _State, lanes: np.ndarray, tolerance: float, fi
         state.iterations[these] += count
         slow = np.flatnonzero(~(state.residual[these] <= tolerance) & (count < allowed))
         if finish and len(slow):
-            run = functools.partial(_newton_chunk, (work.p_x, work.p_y_given_x))
+            run = functools.partial(_newton_chunk, (work.p_x, work.p_y_given_x), tolerance)
             arrays = problem[slow], beta[slow], log_weights[slow], log_decoder[slow]
             found = in_chunks(run, *arrays, chunk=_chunk(entries))
-            log_weights[slow], log_decoder[slow], state.log_z[these[slow]], state.residual[these[slow]] = found
-            state.iterations[these[slow]] += NEWTON_STEPS + 1
+            log_weights[slow], log_decoder[slow], state.log_z[these[slow]], state.residual[these[slow]] = found[:4]
+            state.iterations[these[slow]] += found[4] + 1
         for k, i in enumerate(these):
             used = len(state.clusters[i].log_weights)
             state.clusters[i] = Clusters(log_weights[k, :used], log_decoder[k, :used])
@@ -245,11 +245,12 @@ def _squarem_chunk(tables, tolerance, problem, beta, log_weights, log_decoder, s
 
 
 @jax.jit
-def _newton_chunk(tables, problem, beta, log_weights, log_decoder):
+def _newton_chunk(tables, tolerance, problem, beta, log_weights, log_decoder):
     def lane(problem, beta, log_weights, log_decoder):
         p_x, p = (a[problem] for a in tables)
-        log_weights, log_decoder = newton(p_x, p, beta, log_weights, log_decoder, steps=NEWTON_STEPS)
-        return log_weights, log_decoder, *_end(p_x, p, beta, log_weights, log_decoder)
+        clusters = log_weights, log_decoder
+        *clusters, made = newton(p_x, p, beta, *clusters, steps=NEWTON_STEPS, tolerance=tolerance)
+        return *clusters, *_end(p_x, p, beta, *clusters), made
 
     return _map(lane, problem, beta, log_weights, log_decoder)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ibjax.bottleneck.blahut_arimoto import LOG_FLOOR, fixed_point_map, log_likelihood
 from ibjax.bottleneck.squarem import LIGHTEST
@@ -33,7 +33,8 @@ def newton(
     log_decoder: Float[Any, "T labels"],
     *,
     steps: int,
-) -> tuple[Float[Array, " T"], Float[Array, "T labels"]]:
+    tolerance: Any,
+) -> tuple[Float[Array, " T"], Float[Array, "T labels"], Int[Array, ""]]:
     """Damped Newton steps on (ln p(t), ln p(y|t)) that never raise the free energy, for the end of a solve.
 
     With r = p(t|x), g = beta (p(y|x) - p(y|t)), the Hessian of sum_t p(t) - sum_x p(x) ln Z(x) is F' diag(p) F + B: F
@@ -49,15 +50,16 @@ def newton(
         beta: trade-off.
         log_weights: ln p(t); -inf for a cluster that is not there.
         log_decoder: ln p(y|t).
-        steps: how many.
+        steps: at most so many.
+        tolerance: stop once no weights are better by more with the clusters where they are, nats.
 
     Returns:
-        ln p(t) and ln p(y|t), after a last step of `blahut_arimoto`.
+        ln p(t) and ln p(y|t), after a last step of `blahut_arimoto`, and how many steps were made.
     """
     there = jnp.isfinite(log_weights)
 
-    def body(_, carry):
-        log_w, log_s, energy, damping = carry
+    def body(carry):
+        log_w, log_s, energy, damping, residual, step = carry
         w, s = jnp.exp(log_w), jnp.exp(log_s)
         r = jax.nn.softmax(log_w + log_likelihood(beta, p_y_given_x, log_s), axis=1)
         share = p_x[:, None] * r
@@ -90,19 +92,26 @@ def newton(
         best = jnp.argmin(jnp.where(jnp.isnan(energies), jnp.inf, energies))
         good = energies[best] <= energy + NOISE * (1 + jnp.abs(energy))  # False for NaN
         new_w = jnp.where(there, jnp.maximum(new_w[best], LIGHTEST), -jnp.inf)
+        rest = jnp.where(there, new_w - trials[best], -jnp.inf).max()
         smaller, larger = jnp.maximum(damping * 0.1, SMALLEST), jnp.minimum(jnp.maximum(damping, 1e-5) * 10, MOST)
         return (
             jnp.where(good, new_w, log_w),
             jnp.where(good, new_s[best], log_s),
             jnp.where(good, energies[best], energy),
             jnp.where(good, smaller, larger),
+            jnp.where(good, rest, residual),
+            step + 1,
         )
 
-    energy = jnp.full((), jnp.inf, log_decoder.dtype)
-    start = log_weights, log_decoder, energy, jnp.asarray(DAMPING, log_decoder.dtype)
-    log_w, log_s, _, _ = jax.lax.fori_loop(0, steps, body, start)
+    def unfinished(carry):
+        *_, residual, step = carry
+        return (step < steps) & (residual > tolerance / 4)
+
+    inf = jnp.full((), jnp.inf, log_decoder.dtype)
+    start = log_weights, log_decoder, inf, jnp.asarray(DAMPING, log_decoder.dtype), inf, jnp.zeros((), jnp.int32)
+    log_w, log_s, _, _, _, made = jax.lax.while_loop(unfinished, body, start)
     log_w, log_s, _ = fixed_point_map(p_x, p_y_given_x, beta, log_w, log_s)
-    return jnp.where(there, jnp.maximum(log_w, LIGHTEST), -jnp.inf), log_s
+    return jnp.where(there, jnp.maximum(log_w, LIGHTEST), -jnp.inf), log_s, made
 
 
 def _solved(product, scale, right):

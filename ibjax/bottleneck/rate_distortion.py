@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from ibjax.bottleneck.batch import batched
 from ibjax.bottleneck.interior_point import Simplex, minimise_on_simplex
 from ibjax.bottleneck.lanes import Status
-from ibjax.bottleneck.table import SLACK
+from ibjax.bottleneck.table import SLACK, check_limits, numbers
 from ibjax.errors import InputError
 
 TOLERANCE = 1e-10
@@ -112,6 +112,7 @@ def rate_distortion(
         Blahut (1972), "Computation of channel capacity and rate-distortion functions", theorems 5 and 6.
         Mehrotra (1992), "On the implementation of a primal-dual interior point method".
     """
+    check_limits(tolerance, max_iterations)
     p, d = _distribution("p_x", p_x), _matrix("distortion", distortion)
     if len(d) != len(p):
         raise InputError(f"p_x has {len(p)} symbols and distortion {len(d)} rows: one row for every symbol")
@@ -172,10 +173,11 @@ def channel_capacity(
     References:
         Blahut (1972), "Computation of channel capacity and rate-distortion functions", theorems 1 and 2.
     """
+    check_limits(tolerance, max_iterations)
     channel = np.stack(
         [_distribution(f"p_y_given_x[{i}]", row) for i, row in enumerate(_matrix("p_y_given_x", p_y_given_x))]
     )
-    costs = np.zeros(len(channel)) if cost is None else np.asarray(cost, np.float64)
+    costs = np.zeros(len(channel)) if cost is None else numbers("cost", cost, "numbers")
     if costs.shape != channel.shape[:1] or not np.isfinite(costs).all():
         raise InputError(f"cost must hold {len(channel)} finite numbers, one for every input, got shape {costs.shape}")
     if not 0 <= slope < np.inf:
@@ -284,14 +286,14 @@ def _status(done: np.ndarray, value: np.ndarray) -> Status:
 
 
 def _matrix(name: str, value: Any) -> np.ndarray:
-    array = np.asarray(value, np.float64)
+    array = numbers(name, value, "numbers")
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"{name} must be a matrix, got shape {array.shape}")
     return array
 
 
 def _distribution(name: str, value: Any) -> np.ndarray:
-    p = np.asarray(value, np.float64)
+    p = numbers(name, value)
     if p.ndim != 1 or p.size == 0:
         raise InputError(f"{name} must be a list of probabilities, got shape {p.shape}")
     wrong = ~(np.isfinite(p) & (p >= 0))

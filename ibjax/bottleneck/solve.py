@@ -8,7 +8,7 @@ from scipy.special import logsumexp
 from ibjax.bottleneck.certificate import GapKind
 from ibjax.bottleneck.lanes import METHODS, Lanes, Status, solve_lanes
 from ibjax.bottleneck.reduce import MERGE_TOLERANCE, Reduction, reduce
-from ibjax.bottleneck.table import Table, as_betas
+from ibjax.bottleneck.table import Table, as_betas, check_limits
 from ibjax.errors import InputError, choose
 from ibjax.information import entropy, mutual_information
 
@@ -122,10 +122,7 @@ def checked_lanes(table: Table, betas: np.ndarray, method: str, tolerance: float
 def check_settings(method: str, tolerance: float, max_iterations: int) -> None:
     """Raise an `InputError` if a setting is wrong."""
     choose("method", method, METHODS)
-    if not 0 < tolerance < np.inf:
-        raise InputError(f"tolerance is {tolerance}: it must be positive, in nats")
-    if max_iterations < 1:
-        raise InputError(f"max_iterations is {max_iterations}: it must be at least 1")
+    check_limits(tolerance, max_iterations)
 
 
 def log_encoder(p_y_given_x: np.ndarray, lanes: Lanes) -> np.ndarray:

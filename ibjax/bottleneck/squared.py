@@ -9,7 +9,7 @@ from ibjax.bottleneck.certificate import GapKind, certifiable
 from ibjax.bottleneck.lanes import METHODS, Status
 from ibjax.bottleneck.reduce import MERGE_TOLERANCE, Reduction, reduce
 from ibjax.bottleneck.solve import IBSolution, checked_lanes, solution
-from ibjax.bottleneck.table import as_betas
+from ibjax.bottleneck.table import as_betas, check_limits
 from ibjax.errors import InputError, choose
 from ibjax.information import entropy, mutual_information
 
@@ -199,10 +199,7 @@ def squared(
 def _checked(b: Any, method: str, tolerance: float, max_iterations: int) -> np.ndarray:
     """The trade-offs, after a look at the settings: of some b nothing is solved, and nothing else would look."""
     choose("method", method, METHODS)
-    if not 0 < tolerance < np.inf:
-        raise InputError(f"tolerance is {tolerance}: it must be positive, in square nats")
-    if max_iterations < 1:
-        raise InputError(f"max_iterations is {max_iterations}: it must be at least 1")
+    check_limits(tolerance, max_iterations, "square nats")
     try:
         return as_betas(b)
     except InputError as error:

@@ -38,9 +38,9 @@ def as_table(joint: Any) -> Table:
     if hasattr(joint, "p_x") and hasattr(joint, "p_y_given_x"):
         joint = (joint.p_x, joint.p_y_given_x)
     if isinstance(joint, (tuple, list)) and len(joint) == 2 and np.ndim(joint[0]) == 1 and np.ndim(joint[1]) == 2:
-        p_x, conditional = (_numbers(name, a) for name, a in zip(("p_x", "p_y_given_x"), joint, strict=True))
+        p_x, conditional = (numbers(name, a) for name, a in zip(("p_x", "p_y_given_x"), joint, strict=True))
     else:
-        table = _numbers("the table", joint)
+        table = numbers("the table", joint)
         if table.ndim != 2:
             raise InputError(
                 f"a table must be p(x,y) of shape (n, |Y|) or the pair p(x), p(y|x), got shape {table.shape}"
@@ -73,7 +73,7 @@ def as_table(joint: Any) -> Table:
 
 def as_betas(beta: Any) -> np.ndarray:
     """Return trade-offs as a one-dimensional array, or raise an `InputError` that names the wrong one."""
-    betas = np.atleast_1d(np.asarray(beta, np.float64))
+    betas = np.atleast_1d(numbers("beta", beta, "numbers"))
     if betas.ndim != 1 or betas.size == 0:
         raise InputError(f"beta must be a number or a list of them, got shape {np.shape(beta)}")
     wrong = ~(np.isfinite(betas) & (betas > 0))
@@ -83,11 +83,20 @@ def as_betas(beta: Any) -> np.ndarray:
     return betas
 
 
-def _numbers(name: str, value: Any) -> np.ndarray:
+def numbers(name: str, value: Any, kind: str = "probabilities") -> np.ndarray:
+    """Return an array in double precision, or raise an `InputError`."""
     try:
         return np.asarray(value, np.float64)
     except (TypeError, ValueError):
-        raise InputError(f"{name} must be an array of probabilities, got {type(value).__name__}") from None
+        raise InputError(f"{name} must be an array of {kind}, got {type(value).__name__}") from None
+
+
+def check_limits(tolerance: Any, max_iterations: Any, units: str = "nats") -> None:
+    """Raise an `InputError` if the tolerance of an iteration, or the number of its steps, makes no sense."""
+    if not 0 < tolerance < np.inf:
+        raise InputError(f"tolerance is {tolerance}: it must be positive, in {units}")
+    if not isinstance(max_iterations, int | np.integer) or max_iterations < 1:
+        raise InputError(f"max_iterations is {max_iterations}: it must be a whole number, at least 1")
 
 
 def _not_negative(name: str, value: np.ndarray, rows: np.ndarray | None = None) -> None:

@@ -17,6 +17,7 @@ from ibjax.estimators.mapping import map  # noqa: A004 - the verb a user looks f
 from ibjax.estimators.matrix_renyi import BANDWIDTHS, MatrixRenyi, matrix_entropy
 from ibjax.estimators.noisy_gaussian import NoisyGaussian
 from ibjax.estimators.noisy_ksg import NoisyKSG
+from ibjax.estimators.noisy_weighted_kl import NoisyWeightedKL
 from ibjax.estimators.parse import ESTIMATORS, LAYER_ESTIMATORS, parse, parse_layer
 from ibjax.estimators.permutation import PermutationTest, permutation_test
 from ibjax.estimators.plugin import PlugIn
@@ -53,6 +54,7 @@ __all__ = [
     "MatrixRenyi",
     "NoisyGaussian",
     "NoisyKSG",
+    "NoisyWeightedKL",
     "PermutationTest",
     "PlugIn",
     "Quantised",

@@ -5,13 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from ibjax.errors import InputError
 from ibjax.estimators import neighbours
 from ibjax.estimators.base import MIEstimate
-from ibjax.estimators.samples import as_samples, is_discrete, same_length
+from ibjax.estimators.samples import as_columns, same_length
 
 
 def conditional_mutual_information(
@@ -59,7 +57,7 @@ def conditional_mutual_information(
             classes.
 
     Example:
-        >>> z, e, f = np.random.default_rng(0).normal(size=(3, 1000))
+        >>> z, e, f = jax.random.normal(jax.random.key(0), (3, 1000))
         >>> found = conditional_mutual_information(z + e, z + f, z)
         >>> abs(float(found.value)) < 0.05
         True
@@ -69,11 +67,7 @@ def conditional_mutual_information(
     """
     rows = max(neighbours.as_ks(k)) + 1
     neighbours.check_search(engine, block)
-    given = {"x": x, "y": y, "z": z}
-    for name, a in given.items():
-        if is_discrete(a) and np.ndim(a) == 1:
-            raise InputError(f"{name} is integers, which are labels: give {name}.astype(float) if they are numbers")
-    arrays = {name: as_samples(name, a, at_least=rows) for name, a in given.items()}
+    arrays = {name: as_columns(name, a, at_least=rows) for name, a in {"x": x, "y": y, "z": z}.items()}
     same_length(**arrays)
     return _estimate(*arrays.values(), k=k, engine=engine, block=block)
 

@@ -14,7 +14,7 @@ from scipy import special
 
 from ibjax.errors import InputError
 from ibjax.estimators.base import MIEstimate
-from ibjax.estimators.samples import as_samples, concrete, positive, same_length
+from ibjax.estimators.samples import as_columns, concrete, positive, same_length
 
 HIGHEST = jax.lax.Precision.HIGHEST
 """Accelerators multiply in less than float32 by default, which changes a log-determinant."""
@@ -44,11 +44,11 @@ def gaussian_information(
 
         Columns of X that are constant or a linear function of earlier ones add nothing, and so for Y: a singular
         ``cov_xx`` or ``cov_yy`` is no error. If a linear function of X determines one of Y, the information is
-        infinite, and +inf is returned (to the precision: 1 - rho^2 below 4 (dx + dy) eps). NaN if the matrix of all
-        is no covariance (not positive semidefinite) or not finite.
+        infinite, and +inf is returned (to the precision: 1 - rho^2 below 4 (dx + dy) eps). NaN inside a
+        transformation if the matrix of all is no covariance (not positive semidefinite) or not finite.
 
     Raises:
-        InputError: the shapes do not belong together, or a known value is not finite.
+        InputError: the shapes do not belong together, or known values are not finite or no covariance.
 
     Example:
         >>> rho = 0.6
@@ -73,7 +73,10 @@ def gaussian_information(
             raise InputError(f"{name} has a value that is not finite: remove the samples or columns it comes from")
     xx, xy, yy = (jnp.asarray(cov) for cov in (cov_xx, cov_xy, cov_yy))
     dtype = jnp.promote_types(jnp.result_type(xx, xy, yy), jnp.float32)
-    return _information(xx.astype(dtype), xy.astype(dtype), yy.astype(dtype)).information
+    found = _information(xx.astype(dtype), xy.astype(dtype), yy.astype(dtype)).information
+    if concrete(found) and jnp.isnan(found):
+        raise InputError("the matrix of all covariances is not positive semidefinite: take them from the same samples")
+    return found
 
 
 def gaussian_layer_information(
@@ -130,8 +133,7 @@ class Gaussian:
 
     It is right for Gaussian variables in any dimension and for n as small as dx + dy + 1. Of others it measures the
     linear dependence alone, which can be more or less than the information: see `GaussianCopula` for margins that are
-    not normal, `ibjax.estimators.KSG` for dependence without correlation. Integers are taken as numbers: classes that
-    are no numbers need `ibjax.estimators.KSG`.
+    not normal, `ibjax.estimators.KSG` for dependence without correlation and for labels.
 
     The standard error is that of Gaussian samples, [(sum rho_i^2 - dx dy / nu)_+ / nu + v]^(1/2), with the squared
     canonical correlations of the samples, the first term the large-sample variance and v the exact one for
@@ -152,8 +154,8 @@ class Gaussian:
         bias_correction: whether b is taken off. False is the maximum-likelihood estimate.
 
     Raises:
-        InputError: from a call: samples that are no finite numbers, numbers of samples that differ, or no more samples
-            than columns.
+        InputError: from a call: samples that are no finite numbers, integer labels, numbers of samples that differ, or
+            no more samples than columns.
 
     Example:
         >>> x, noise = jax.random.normal(jax.random.key(0), (2, 1000, 3))
@@ -207,6 +209,9 @@ class GaussianCopula(Gaussian):
     Equal values get the mean of their ranks (published code breaks ties by their place in the file, which makes a
     constant column informative). Many ties leave scores that are not normal, and a value that is too small for
     discrete data: use `ibjax.estimators.PlugIn` for those.
+
+    It measures no layer of a network: a deterministic layer has a finite I(X;T) only with noise of a stated size, and
+    ranks have no size. `ibjax.estimators.NoisyGaussian` measures layers.
 
     The bias correction is that of `Gaussian`. It is not exact here: ranks pull strong correlations in, so that the
     estimate is low by 0.09 nat at rho = 0.95 and n = 50, by 0.002 at rho = 0.8 and n = 1000. The standard error
@@ -276,7 +281,7 @@ def smooth_scores(x: Float[Array, "n columns"], smoothing: Any) -> Float[Array, 
 
 
 def _samples(x: Any, y: Any) -> tuple[Array, Array]:
-    x, y = as_samples("x", x), as_samples("y", y)
+    x, y = as_columns("x", x), as_columns("y", y)
     n, columns = same_length(x=x, y=y), x.shape[1] + y.shape[1]
     if n <= columns:
         raise InputError(f"x and y have {columns} columns and {n} samples, more samples than columns are needed")

@@ -1,7 +1,7 @@
 """Information of a layer with Gaussian noise, by nearest neighbours."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -75,12 +75,14 @@ class NoisyKSG:
     k: int = dataclasses.field(default=3, metadata={"static": True})
     draws: int = dataclasses.field(default=1, metadata={"static": True})
 
+    _name: ClassVar[str] = "noisy-ksg"
+
     @property
     def needs_span(self) -> bool:
         """Whether the range of the whole run is needed: it is not."""
         return False
 
-    def checked(self) -> "NoisyKSG":
+    def checked(self):
         """Return self if its settings make sense, else raise `InputError`."""
         if not isinstance(self.k, int):
             raise InputError(f"k must be one whole number for a layer, got {self.k!r}: 3 is usual")
@@ -92,7 +94,7 @@ class NoisyKSG:
 
     def __str__(self) -> str:
         """Name and convention, as `ibjax.estimators.parse` reads it."""
-        return f"noisy-ksg:noise_variance={float(self.noise_variance)},k={self.k},draws={self.draws}"
+        return f"{self._name}:noise_variance={float(self.noise_variance)},k={self.k},draws={self.draws}"
 
     def __call__(self, x: Any, y: Any, key: Array | None = None) -> MIEstimate:
         """Return the estimate of I(X;Y), in nats, of samples ``x`` with the noise added and their classes ``y``.
@@ -109,7 +111,9 @@ class NoisyKSG:
         """
         x = as_samples("x", x, at_least=max(neighbours.as_ks(self.checked().k)) + 1)
         if not is_discrete(y):
-            raise InputError("y must be integer labels for NoisyKSG, which measures by class: use KSG for real y")
+            raise InputError(
+                f"y must be integer labels for {type(self).__name__}, which measures by class: use KSG for real y"
+            )
         y = as_labels("y", y)
         ceiling = jnp.log(jnp.asarray(same_length(x=x, y=y), x.dtype))
         entropy, found = _noisy(self, x, y, jax.random.key(0) if key is None else key)
@@ -133,6 +137,10 @@ class NoisyKSG:
         complexity, found = _noisy(self, t, labels, jax.random.key(0))
         return LayerInformation(complexity, found.value)
 
+    def _entropy_and_relevance(self, t: Array, labels: Array) -> tuple[Array, MIEstimate]:
+        """h(T) and I(T;Y) of noisy activations."""
+        return knn_entropy(t, self.k).value, KSG(self.k)(t, labels)
+
 
 @jax.jit
 def _noisy(settings: NoisyKSG, t: Array, labels: Array, key: Array) -> tuple[Array, MIEstimate]:
@@ -144,9 +152,8 @@ def _noisy(settings: NoisyKSG, t: Array, labels: Array, key: Array) -> tuple[Arr
     t = t + jnp.sqrt(variance) * jax.random.normal(of_noise, t.shape, jnp.float32).astype(t.dtype)
     if labels.ndim == 2:
         labels = jax.random.categorical(of_labels, jnp.log(labels.astype(jnp.float32)))
-    entropy = knn_entropy(t, settings.k).value
+    entropy, found = settings._entropy_and_relevance(t, labels)
     complexity = jnp.where(constant, 0, entropy - units / 2 * jnp.log(2 * jnp.pi * jnp.e * variance))
-    found = KSG(settings.k)(t, labels)
     constant |= one_label
     value = jnp.where(constant & ~jnp.isnan(entropy), 0, found.value)
     return complexity, MIEstimate(value, None, found.diagnostics | {"constant": constant})

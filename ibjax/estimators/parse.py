@@ -13,6 +13,7 @@ from ibjax.estimators.ksg import KSG
 from ibjax.estimators.matrix_renyi import MatrixRenyi
 from ibjax.estimators.noisy_gaussian import NoisyGaussian
 from ibjax.estimators.noisy_ksg import NoisyKSG
+from ibjax.estimators.noisy_weighted_kl import NoisyWeightedKL
 from ibjax.estimators.plugin import PlugIn
 from ibjax.estimators.quantised import Quantised
 from ibjax.estimators.soft_binning import SoftBinning
@@ -27,6 +28,7 @@ ESTIMATORS: dict[str, type[Any]] = {
     "ksg": KSG,
     "noisy-gaussian": NoisyGaussian,
     "noisy-ksg": NoisyKSG,
+    "noisy-weighted-kl": NoisyWeightedKL,
     "plugin": PlugIn,
     "quantised": Quantised,
     "renyi": MatrixRenyi,
@@ -88,7 +90,9 @@ def parse_layer(text: str) -> LayerEstimator:
     """
     name = text.partition(":")[0]
     if name in ESTIMATORS and name not in LAYER_ESTIMATORS:
-        raise InputError(f"{name} measures samples, not layers: choose from {', '.join(LAYER_ESTIMATORS)}")
+        noisy = f"noisy-{name}"
+        remedy = f"use {noisy}" if noisy in LAYER_ESTIMATORS else f"choose from {', '.join(LAYER_ESTIMATORS)}"
+        raise InputError(f"{name} measures samples, not layers: {remedy}")
     return parse(text)
 
 

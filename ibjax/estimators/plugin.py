@@ -7,11 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Integer
+from jaxtyping import Array, Float, Integer
 
 from ibjax.errors import InputError, choose
 from ibjax.estimators import cells
-from ibjax.estimators.base import MIEstimate
+from ibjax.estimators.base import LayerInformation, MIEstimate, Span
 from ibjax.estimators.entropy import (
     BLOCK,
     CORRECTIONS,
@@ -22,7 +22,7 @@ from ibjax.estimators.entropy import (
     shrinkage_intensity,
     shrunk_entropy,
 )
-from ibjax.estimators.samples import concrete, is_count, is_discrete, same_length
+from ibjax.estimators.samples import as_layer_labels, concrete, is_count, is_discrete, same_length
 
 SAMPLES_PER_CELL = dict.fromkeys(CORRECTIONS, 5) | {"none": 8, "shrinkage": 20}
 """Samples that each occupied cell of the joint table calls for, by correction; see `PlugIn`."""
@@ -66,6 +66,10 @@ class PlugIn:
         InputError: from a call: symbols that are not integers, numbers of samples that differ, a table of anything but
             numbers of samples, more symbols than the alphabet has; from `checked`: a setting that is wrong.
 
+    A layer (`layer`): its symbols are its different rows, whose every bit counts, so it should have few values: the
+    layer of a quantised network, or bin indices. For a deterministic layer of equally likely inputs I(X;T) = H(T); the
+    corrections take the n inputs for a sample of all that there could be, "none" takes them for all.
+
     When it fails: continuous variables have no counts; use `ibjax.estimators.KSG` or `ibjax.estimators.Binning`. Where
         nearly every sample has a cell of its own no estimator of this kind works: merge symbols.
 
@@ -97,6 +101,15 @@ class PlugIn:
             raise InputError(f"alphabet must be two whole numbers of symbols, (|X|, |Y|), got {alphabet}")
         check_block(self.block)
         return self
+
+    @property
+    def needs_span(self) -> bool:
+        """Whether the range of the whole run is needed: it is not."""
+        return False
+
+    def __str__(self) -> str:
+        """Name and convention, as `ibjax.estimators.parse` reads it; the alphabet is for Python only."""
+        return f"plugin:correction={self.correction}"
 
     def __call__(self, x: Any, y: Any, key: Any = None) -> MIEstimate:
         """Estimate I(X;Y) of samples.
@@ -137,6 +150,38 @@ class PlugIn:
             self._check_fit(found, "the table's shape is its alphabet if alphabet is None")
         return found
 
+    def layer(
+        self,
+        t: Float[Array | np.ndarray, "n units"] | Integer[Array | np.ndarray, "n units"],
+        labels: Integer[Array | np.ndarray, " n"] | Float[Array | np.ndarray, "n classes"],
+        *,
+        classes: int | None = None,
+        span: Span | None = None,
+    ) -> LayerInformation:
+        """Return I(X;T) and I(T;Y) in nats of a layer of few values; see `ibjax.estimators.LayerEstimator`.
+
+        Rows p(y|x) are no counts, which only "none" can do without.
+
+        Raises:
+            InputError: rows p(y|x) and a correction.
+        """
+        del span
+        labels = as_layer_labels(labels)
+        if self.checked().correction != "none" and labels.ndim == 2:
+            raise InputError(
+                f"correction {self.correction!r} is of counts: draw integer labels from p(y|x), or take 'none'"
+            )
+        t = jnp.asarray(t)
+        dtype = jnp.result_type(float) if is_discrete(t) else t.dtype
+        with jax.enable_x64(True):
+            symbols = t if is_discrete(t) else cells.ordered_bits(t)
+            if self.correction == "none":
+                found = cells.information(symbols, labels, sizes=None, classes=classes)
+            else:
+                found = _of_layer(self, symbols, labels)
+            finite = jnp.isfinite(t).all()
+            return LayerInformation(*(jnp.where(finite, v, jnp.nan).astype(dtype) for v in found))
+
     def _check_fit(self, found: MIEstimate, remedy: str) -> None:
         """Raise if values are known and there are more symbols than the alphabet has: all else was checked before."""
         if self.alphabet is not None and concrete(found.value) and bool(found.diagnostics["non_finite"].any()):
@@ -163,6 +208,17 @@ def _of_samples(estimator: PlugIn, x: Array, y: Array, dtype: Any) -> MIEstimate
     joint = cells.run_lengths(jnp.sort(rank_x * x.shape[0] + rank_y))
     alphabet = estimator.alphabet or ((counts_x > 0).sum(), (counts_y > 0).sum())
     return _estimate(estimator, counts_x, counts_y, joint, alphabet, dtype)
+
+
+@jax.jit
+def _of_layer(estimator: PlugIn, t: Array, labels: Array) -> LayerInformation:
+    """H(T) and I(T;Y) in float64."""
+    _, counts = _ranks_and_counts(t)
+    size = (counts > 0).sum() if estimator.alphabet is None else estimator.alphabet[0]
+    complexity = corrected_entropy(counts, jnp.asarray(size, jnp.float64), estimator.correction)
+    relevance = _of_samples(estimator, t, labels, jnp.float64).value
+    fits = (counts > 0).sum() <= size
+    return LayerInformation(jnp.where(fits, complexity, jnp.nan), relevance)
 
 
 def _ranks_and_counts(symbols: Array) -> tuple[Array, Array]:

@@ -115,6 +115,17 @@ def as_variable(name: str, a: Any, *, at_least: int = 2) -> Float[Array, "n colu
     return as_samples(name, a, at_least=at_least)
 
 
+def as_columns(name: str, a: Any, *, at_least: int = 2) -> Float[Array, "n columns"]:
+    """Return samples of an estimator that knows columns only.
+
+    Raises:
+        InputError: as `as_samples`; or integers of shape (n,), whose numbers mean nothing if they are labels.
+    """
+    if is_discrete(a) and np.ndim(a) == 1:
+        raise InputError(f"{name} is integers, which are labels: use KSG, or {name}.astype(float) if they are numbers")
+    return as_samples(name, a, at_least=at_least)
+
+
 def same_length(**arrays: Array) -> int:
     """Return the common number of samples.
 

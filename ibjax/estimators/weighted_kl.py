@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.special
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Bool, Float, Integer
 
 from ibjax.errors import InputError
 from ibjax.estimators import ksg, neighbours
 from ibjax.estimators.base import MIEstimate
 from ibjax.estimators.ksg import KSG
-from ibjax.estimators.samples import as_samples, is_count, is_discrete, same_length
+from ibjax.estimators.samples import as_columns, is_count, same_length
 
 FALLBACK_K = 3
 NOISE_LIMIT = 0.3
@@ -133,10 +133,7 @@ class WeightedKL:
             ``value`` and ``std_error`` in nats, in the precision of the samples.
         """
         rows = 2 * self.checked()._smallest
-        for name, a in (("x", x), ("y", y)):
-            if is_discrete(a) and np.ndim(a) == 1:
-                raise InputError(f"{name} is integer labels: use KSG, or give numbers as floats")
-        x, y = as_samples("x", x, at_least=rows), as_samples("y", y, at_least=rows)
+        x, y = as_columns("x", x, at_least=rows), as_columns("y", y, at_least=rows)
         same_length(x=x, y=y)
         return _estimate(x, y, jax.random.key(0) if key is None else key, self)
 
@@ -205,6 +202,17 @@ def dimension(nearest: Float[Array, "... n"], second: Float[Array, "... n"]) -> 
     return 1 / jnp.maximum(logs.mean(axis=-1), smallest)
 
 
+def is_thin(radii: Float[Array, "... k n"], columns: int | Integer[Array, "..."]) -> Bool[Array, "..."]:
+    """Whether samples have too few dimensions for their columns, by their neighbours; see `WeightedKL`.
+
+    The answer is no where the second neighbour is not known.
+    """
+    *batch, k, n = radii.shape
+    if k < 2:
+        return jnp.zeros(batch, bool)
+    return dimension(radii[..., 0, :], radii[..., 1, :]) * (1 + 2 / np.sqrt(n)) < THIN * columns
+
+
 @functools.partial(jax.jit, static_argnames="settings")
 def _estimate(x: Array, y: Array, key: Array, settings: WeightedKL) -> MIEstimate:
     n = x.shape[0]
@@ -261,10 +269,7 @@ def _weighted(x: Float[Array, "n dx"], y: Float[Array, "n dy"], *, settings: Wei
     (n, dx), dy, k = x.shape, y.shape[1], settings.k
     radii = _radii(x, y, settings)
     ties = neighbours.is_zero(radii).any()
-    thin = jnp.zeros((), bool)
-    if k > 1:
-        columns = jnp.array([dx, dy, dx + dy])
-        thin = (dimension(radii[:, 0], radii[:, 1]) * (1 + 2 / np.sqrt(n)) < THIN * columns).any() & ~ties
+    thin = is_thin(radii, jnp.array([dx, dy, dx + dy])).any() & ~ties
     constant, starved, scaled = neighbours.cautions(radii[2, 0], x, y)
     with jax.enable_x64(True):
         psi = neighbours.digamma(n)

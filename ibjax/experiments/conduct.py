@@ -184,6 +184,12 @@ def claims_markdown(found: Sequence[tuple[str, Sequence[Claim]]]) -> str:
 
 
 def interval(claim: Claim) -> str:
-    """A claim's statistic and its bounds, in as many digits as are worth reading."""
+    """A claim's statistic and its bounds, in as many digits as are worth reading.
+
+    Where the bounds coincide the replicas were alike, and the bootstrap knows nothing of those that may differ: this is
+    said instead of an interval without width. Of n alike, at least 0.025^(1/n) of all are, at 0.95 (see
+    `ibjax.plane.share`), but how far the rest lie is unknown, unless the statistic has bounds
+    (`ibjax.plane.bounded_mean`).
+    """
     value, low, high = (f"{number:.3g}" for number in claim.estimate)
-    return f"{value} [{low}, {high}]"
+    return f"{value}, no spread" if claim.estimate.low == claim.estimate.high else f"{value} [{low}, {high}]"

@@ -19,7 +19,7 @@ from ibjax.plotting.style import (
     style,
 )
 
-_PEAK, _PLATEAU, _BY_LOG, _BY_EPOCH = "o", "s", "v", "1"
+_PEAK, _PLATEAU, _BY_LOG_LOG, _BY_LOG, _BY_EPOCH = "o", "s", "D", "v", "1"
 
 
 @style()
@@ -27,6 +27,7 @@ def phase_figure(
     plane: xr.Dataset,
     phases: Phases,
     snr: SNRTransition,
+    together: SNRTransition,
     growth: GrowthExponents,
     *,
     estimator: int | str = 0,
@@ -37,14 +38,15 @@ def phase_figure(
         plane: A run's labelled arrays, informations in nats.
         phases: Of its surviving replicas, layers in order.
         snr: Likewise.
+        together: Of the geometric mean over replicas.
         growth: Likewise.
         estimator: The estimator that the phases are of.
 
     Returns:
         Four panels: mean I(X;T) in bits with the median C and E of each layer; the geometric mean of the gradients'
-        SNR with its transition; the mean distance of the weights from their start; and, a point a replica and layer,
-        the transition against C with a band of a factor of two about equality. Places that were not found are not
-        drawn.
+        SNR with the transitions of this mean; the mean distance of the weights from their start; and, a point a replica
+        and layer, the transition by both logarithms against C with a band of a factor of two about equality, and how
+        many have both. Places that were not found are not drawn.
     """
     path, kept, ratio = mean_path(plane, estimator), surviving(plane), gradient_curves(plane)["snr"]
     epochs, last = path["epoch"].values, int(path["epoch"][-1])
@@ -60,15 +62,16 @@ def phase_figure(
         for axes, curve, place, shape in (
             (information, path["complexity"], phases.peak_interval, _PEAK),
             (information, path["complexity"], phases.plateau_interval, _PLATEAU),
-            (gradients, signal, snr.by_log_epoch.interval, _BY_LOG),
-            (gradients, signal, snr.by_epoch.interval, _BY_EPOCH),
+            (gradients, signal, together.by_log_epoch.interval, _BY_LOG),
+            (gradients, signal, together.by_log_log.interval, _BY_LOG_LOG),
+            (gradients, signal, together.by_epoch.interval, _BY_EPOCH),
             (weights, distance, phases.peak_interval, _PEAK),
         ):
             at = float(place.value[layer])
             if np.isfinite(at):
                 height = np.interp(at, epochs, curve.isel(layer=layer).values)
                 axes.plot(at, height, shape, color=color, ms=8, mec=color if shape == _BY_EPOCH else "white", zorder=5)
-        x, y = phases.peak[:, layer], snr.by_log_epoch.epoch[:, layer]
+        x, y = phases.peak[:, layer], snr.by_log_log.epoch[:, layer]
         against.plot(x, y, marker, color=color, ms=5, alpha=0.75, mec="white", mew=0.4)
     for axes in (information, gradients, weights):
         epoch_axis(axes, last)
@@ -78,8 +81,11 @@ def phase_figure(
     weights.set(yscale="log", ylabel="distance of the weights from their start")
     _slopes(weights, growth)
     _equality(against, last)
+    both = np.isfinite(phases.peak) & np.isfinite(snr.by_log_log.epoch)
+    text = f"{both.sum()} of {both.size} layers of networks have both"
+    against.text(0.02, 0.98, text, transform=against.transAxes, ha="left", va="top", fontsize=9)
     _keys(information, {_PEAK: "C, the peak", _PLATEAU: "E, the plateau"})
-    _keys(gradients, {_BY_LOG: "steepest fall by log epoch", _BY_EPOCH: "by epoch"})
+    _keys(gradients, {_BY_LOG_LOG: "steepest fall by both logarithms", _BY_LOG: "by log epoch", _BY_EPOCH: "by epoch"})
     lines = [
         Line2D([], [], color=layer_look(n)[0], marker=layer_look(n)[1], mec="white", label=layer_label(plane, n))
         for n in range(path.sizes["layer"])
@@ -107,7 +113,7 @@ def _equality(axes: Axes, last: int) -> None:
     axes.plot(ends, ends, color=CEILING_COLOR, lw=1)
     axes.fill_between(ends, ends / 2, ends * 2, color=CEILING_COLOR, alpha=0.15, lw=0, label="within a factor of two")
     axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, xlabel="C, the peak of I(X;T) (epoch)")
-    axes.set_ylabel("transition of the SNR by log epoch (epoch)")
+    axes.set_ylabel("transition of the SNR by both logarithms (epoch)")
     axes.legend(loc="lower right")
 
 

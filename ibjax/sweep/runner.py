@@ -1,10 +1,11 @@
-"""Runs a study: chunks of replicas over all devices, segment by segment, each durable before the next begins."""
+"""Runs a study: chunks of replicas over all devices, each segment made durable while the next one is computed."""
 
 import contextlib
 import functools
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,10 +44,10 @@ def run(study: Study, out: str | Path | None = None, *, resume: bool = False, pr
     """Run a study on all devices and return its results.
 
     One program is compiled. Each device executes one chunk of replicas at a time; training, gradient statistics and
-    information are computed in it, and only measurements leave it. With ``out``, every finished segment is on disk
-    before the next begins, and a run that was killed goes on from there with ``resume``; its results are then
-    bitwise those of an uninterrupted run, on any number of devices. What was damaged or lost since it was written is
-    computed anew, the chunks of replicas that it belongs to and no others; see `ibjax.sweep.verify`.
+    information are computed in it, and only measurements leave it. With ``out``, every finished segment is written
+    while the next one is computed, and a run that was killed goes on from what is on disk with ``resume``; its results
+    are then bitwise those of an uninterrupted run, on any number of devices. What was damaged or lost since it was
+    written is computed anew, the chunks of replicas that it belongs to and no others; see `ibjax.sweep.verify`.
 
     Where `jax.distributed` has brought several processes together, all of them call this with the same arguments. The
     chunks are dealt out to them, each is computed and written by one, and the first process makes and finishes the
@@ -172,12 +173,8 @@ def _train(study: Study, store: stores.Store, segments: list[Segment], waiting: 
             whole = sum(chunk.segments == len(segments) for chunk in left)
             tell(sum(_epoch(segments, chunk.segments) for chunk in left), None, begun, whole)
             left = [chunk for chunk in left if chunk.segments < len(segments)]
-            while program is not None and left:
-                # One round: chunks that have come equally far, one a device.
-                reached = max(chunk.segments for chunk in left)
-                batch = [chunk for chunk in left if chunk.segments == reached][: program.devices]
-                left = [chunk for chunk in left if chunk not in batch]
-                for step in _round(study, program, store, batch, segments):
+            if program is not None:
+                for step in _steps(study, program, store, left, segments):
                     epochs = tell(step.epochs, step.accuracy, step.masked, step.chunks)
                     times = times.add(trained=step.trained, written=step.written, epochs=epochs)
                     _keep(folder, times)
@@ -328,7 +325,7 @@ class _Step(NamedTuple):
         masked: chunk -> its replicas that are masked at that snapshot; empty where it took none.
         chunks: that are whole with it.
         trained: seconds of training.
-        written: seconds of writing.
+        written: seconds that nothing was trained, for the segment was not yet on the disk.
     """
 
     epochs: int
@@ -339,10 +336,32 @@ class _Step(NamedTuple):
     written: float
 
 
+def _steps(
+    study: Study, program: Program, store: stores.Store, left: list[_Chunk], segments: list[Segment]
+) -> Iterator[_Step]:
+    """Train chunks from where they are to the end, each segment on the disk before it is told.
+
+    A thread writes it while the next one is computed, and waits for nothing but the disk.
+    """
+    with ThreadPoolExecutor(1) as writer:
+        writing: tuple[_Step, Future[None]] | None = None
+        while left:
+            # One round: chunks that have come equally far, one a device.
+            reached = max(chunk.segments for chunk in left)
+            batch = [chunk for chunk in left if chunk.segments == reached][: program.devices]
+            left = [chunk for chunk in left if chunk not in batch]
+            for step, save in _round(study, program, store, batch, segments):
+                if writing:
+                    yield _written(*writing)
+                writing = step, writer.submit(save)
+        if writing:
+            yield _written(*writing)
+
+
 def _round(
     study: Study, program: Program, store: stores.Store, batch: list[_Chunk], segments: list[Segment]
-) -> Iterator[_Step]:
-    """Train a batch of chunks from where they are to the end, each segment on the disk before it is told."""
+) -> Iterator[tuple[_Step, Callable[[], None]]]:
+    """Train a batch of chunks that have come equally far through the segments left, and how to write each."""
     width, reached = study.chunk, batch[0].segments
     # Devices without a chunk of their own repeat the last one; its results are left out.
     lanes = batch + [batch[-1]] * (program.devices - len(batch))
@@ -350,11 +369,10 @@ def _round(
         state = program.put([chunk.state for chunk in lanes])
     else:
         state = program.begin(np.concatenate([np.arange(c.index * width, (c.index + 1) * width) for c in lanes]))
-    epoch = _epoch(segments, reached)
     for number, part in enumerate(segments[reached:], start=reached + 1):
         began = time.perf_counter()
         state, snapshots = program.go(state, part.slots)
-        trained = time.perf_counter()
+        trained = time.perf_counter() - began
         accuracy, masked = None, {}
         if part.stop > part.first:
             snapshots = jax.device_get(snapshots)
@@ -363,17 +381,38 @@ def _round(
             for lane, chunk in enumerate(batch):
                 real = study.replicas - chunk.index * width  # the rest of the last chunk is padding
                 masked[chunk.index] = int(_lane(dead, lane, width)[:real].sum())
-            for lane, chunk in enumerate(batch):
-                _write(study, store, chunk, _lane(snapshots, lane, width), part)
-        if store.folder is not None:
-            host = _on_host(state)
-            for lane, chunk in enumerate(batch):
-                # Data, what vouches for them, and the state that goes on from there, in this order.
-                store.commit(chunk.index, number, part.epoch)
-                save_state(stores.state_file(store.folder, chunk.index), _lane(host, lane, width), number)
-        whole, written = len(batch) * (number == len(segments)), time.perf_counter() - trained
-        yield _Step((part.epoch - epoch) * len(batch), accuracy, masked, whole, trained - began, written)
-        epoch = part.epoch
+        # The next segment takes the memory of the state.
+        host = None if store.folder is None else jax.tree.map(np.copy, _on_host(state))
+        whole = len(batch) * (number == len(segments))
+        step = _Step(int(part.slots.epochs.sum()) * len(batch), accuracy, masked, whole, trained, 0.0)
+        yield step, functools.partial(_save, study, store, batch, snapshots, host, part, number)
+
+
+def _written(step: _Step, writing: Future[None]) -> _Step:
+    """The step once it is on the disk, and how long that was waited for."""
+    began = time.perf_counter()
+    writing.result()
+    return step._replace(written=time.perf_counter() - began)
+
+
+def _save(
+    study: Study,
+    store: stores.Store,
+    batch: list[_Chunk],
+    snapshots: Snapshot,
+    state: TrainState | None,
+    part: Segment,
+    number: int,
+) -> None:
+    """Write what a segment left on the host: data, what vouches for them, and the state that goes on from there."""
+    width = study.chunk
+    if part.stop > part.first:
+        for lane, chunk in enumerate(batch):
+            _write(study, store, chunk, _lane(snapshots, lane, width), part)
+    if store.folder is not None:
+        for lane, chunk in enumerate(batch):
+            store.commit(chunk.index, number, part.epoch)
+            save_state(stores.state_file(store.folder, chunk.index), _lane(state, lane, width), number)
 
 
 def _epoch(segments: list[Segment], done: int) -> int:

@@ -154,7 +154,7 @@ GOOD = np.linspace(0, 1, 6)
         (
             (GOOD, GOOD, np.arange(6)),
             {},
-            r"z is integers, which are labels: give z\.astype\(float\) if they are numbers",
+            r"z is integers, which are labels: use KSG, or z\.astype\(float\) if they are numbers",
         ),
         ((GOOD > 0.5, GOOD, GOOD), {}, "x is integers, which are labels"),
         ((GOOD, GOOD, GOOD[:5]), {}, "the numbers of samples differ: x has 6, y has 6, z has 5"),

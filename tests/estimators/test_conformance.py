@@ -19,6 +19,7 @@ from ibjax.estimators import (
     MatrixRenyi,
     NoisyGaussian,
     NoisyKSG,
+    NoisyWeightedKL,
     PlugIn,
     Quantised,
     SoftBinning,
@@ -64,6 +65,7 @@ CASES = {
     "ksg of labels": Case(KSG(), y="labels", truth=None),
     "noisy-gaussian": Case(NoisyGaussian(0.01), y="labels", symmetric=False, truth=None),
     "noisy-ksg": Case(NoisyKSG(0.01), y="labels", symmetric=False, truth=None, noise=0.1),
+    "noisy-weighted-kl": Case(NoisyWeightedKL(0.01), y="labels", symmetric=False, truth=None, noise=0.1),
     "plugin": Case(PlugIn("chao-shen"), x="labels", y="labels", truth=None),
     "quantised": Case(Quantised(bits=2), truth=None),
     "renyi": Case(MatrixRenyi(alpha=2.0), truth=None, zero=0.5),
@@ -94,8 +96,8 @@ def value(name, x, y):
     return float(compiled(name)(x, y).value)
 
 
-# It compiles two estimators, the second to fall back to; its own tests say the same.
-SLOW = {"weighted-kl"}
+# They compile two estimators, the second to fall back to; their own tests say the same.
+SLOW = {"noisy-weighted-kl", "weighted-kl"}
 
 
 def cases(true_of=lambda case: True):

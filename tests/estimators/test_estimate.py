@@ -129,12 +129,15 @@ def test_estimators_that_train_are_pointed_to():
 
 
 def test_layers_are_measured_by_those_that_can():
-    measured = {"binning", "edge", "kernel", "noisy-gaussian", "noisy-ksg", "quantised", "renyi"}
+    noisy = {"noisy-gaussian", "noisy-ksg", "noisy-weighted-kl"}
+    measured = {"binning", "edge", "kernel", "plugin", "quantised", "renyi"} | noisy
     assert set(LAYER_ESTIMATORS) == measured < set(ESTIMATORS)
     for name in LAYER_ESTIMATORS:
         assert isinstance(parse_layer(name), LayerEstimator)
-    with pytest.raises(InputError, match="ksg measures samples, not layers: choose from binning"):
+    with pytest.raises(InputError, match="ksg measures samples, not layers: use noisy-ksg"):
         parse_layer("ksg")
+    with pytest.raises(InputError, match="gaussian-copula measures samples, not layers: choose from binning"):
+        parse_layer("gaussian-copula")
     with pytest.raises(InputError, match="did you mean 'kernel'"):
         parse_layer("kernl")
 

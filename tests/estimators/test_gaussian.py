@@ -126,7 +126,9 @@ def test_a_function_has_infinite_information():
         [[1, 0.8, 0.8], [0.8, 1, -0.8], [0.8, -0.8, 1]],  # each pair possible, not all three
     ],
 )
-def test_what_is_no_covariance_is_nan(cov):
+def test_what_is_no_covariance_is_an_error_and_nan_inside_a_transformation(cov):
+    with pytest.raises(InputError, match="not positive semidefinite: take them from the same samples"):
+        gaussian_information(*reference.blocks(np.array(cov, float), 2))
     assert np.isnan(information(*reference.blocks(np.array(cov, float), 2)))
     assert np.isnan(information(*reference.blocks(np.array(cov, float)[::-1, ::-1], 1)))
 
@@ -448,6 +450,7 @@ def test_not_finite_is_nan_inside_a_transformation_of_samples(estimator):
     [
         (np.full((30, 2), np.nan), "x has a value that is not finite in row 0"),
         (np.array(["a"] * 30), "x must be real numbers"),
+        (np.arange(30) % 2, "x is integers, which are labels: use KSG, or x.astype"),
         (np.zeros((30, 0)), "x has no column"),
         (np.zeros((30, 2, 2)), r"x must have shape \(n,\) or \(n, columns\)"),
         (np.zeros(29), "numbers of samples differ: x has 29, y has 30"),

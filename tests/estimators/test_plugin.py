@@ -10,7 +10,8 @@ import pytest
 from estimators.reference_plugin import ENTROPIES, information, true_information
 
 from ibjax.errors import InputError
-from ibjax.estimators import ADVICE, CORRECTIONS, PlugIn
+from ibjax.estimators import ADVICE, CORRECTIONS, PlugIn, discrete_entropy
+from ibjax.information import JointDistribution
 
 N, SIZES = 60, (5, 4)
 """One shape for most tests, so that they share their programs."""
@@ -391,3 +392,52 @@ def test_bad_settings(unchecked, change, message):
     for call in calls:
         with pytest.raises(InputError, match=message):
             call()
+
+
+# --- Layers ------------------------------------------------------------------------------------------------
+
+
+# Their formulas are tested above.
+ALSO = [
+    name if name in ("none", "chao-wang-jost") else pytest.param(name, marks=pytest.mark.slow) for name in CORRECTIONS
+]
+
+
+@pytest.mark.parametrize("correction", ALSO)
+def test_a_layer_is_the_entropy_of_its_rows_and_what_they_say_of_labels(correction):
+    x, y = dependent()
+    first, second = np.divmod(x, 2)
+    t = np.stack([0.1 * first - 0.3, 0.7 * second], axis=1).astype(np.float32)
+    found = PlugIn(correction).layer(t, y, classes=SIZES[1])
+    entropy = discrete_entropy(np.bincount(x, minlength=SIZES[0]), correction)
+    assert float(found.complexity) == pytest.approx(float(entropy), abs=1e-6)
+    assert float(found.relevance) == pytest.approx(float(PlugIn(correction)(x, y).value), abs=1e-6)
+    of_integers = PlugIn(correction).layer(np.stack([first, second], axis=1), y)
+    np.testing.assert_allclose(of_integers, found, atol=1e-6)
+
+
+def test_a_layer_of_soft_labels_is_exact_and_has_no_correction():
+    t = np.array([[0.0], [0.0], [1.0], [1.0]], np.float32)
+    rows = np.array([[1, 0], [0.5, 0.5], [0, 1], [0, 1]], np.float32)
+    found = PlugIn().layer(t, rows)
+    joint = np.array([[0.375, 0.125], [0, 0.5]])
+    np.testing.assert_allclose(found, [np.log(2), JointDistribution.from_table(joint).mutual_information()], atol=1e-6)
+    with pytest.raises(InputError, match="draw integer labels"):
+        PlugIn("nsb").layer(t, rows)
+
+
+def test_layers_that_do_not_count():
+    """NaN, and more symbols than the alphabet has: NaN; one symbol: nothing is known."""
+    y = np.array([0, 1, 0, 1])
+    for t in (np.array([[0.0], [1.0], [np.nan], [1.0]]), np.arange(4.0)[:, None]):
+        assert np.isnan(PlugIn("shrinkage", alphabet=(3, 2)).layer(t.astype(np.float32), y)).all()
+    assert PlugIn("miller-madow").layer(np.zeros((4, 2), np.float32), y) == (0, 0)
+
+
+@pytest.mark.slow
+def test_layers_are_mapped():
+    x, y = dependent()
+    layers = jnp.stack([jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)])[..., None]
+    found = jax.vmap(lambda t: PlugIn("grassberger").layer(t, y))(layers)
+    alone = [PlugIn("grassberger").layer(t, y) for t in layers]
+    np.testing.assert_allclose(jnp.stack(found).T, np.array(alone), rtol=1e-6)

@@ -13,7 +13,7 @@ from ibjax.errors import InputError
 from ibjax.experiments import EXPERIMENTS, SZT, SaxeMinimal, SZTPhases, claims_markdown, draw, interval, judge, run, szt
 from ibjax.experiments.conduct import experiment_in
 from ibjax.experiments.experiment import preliminary
-from ibjax.plane import claims_from_json
+from ibjax.plane import Estimate, claims_from_json
 
 
 def planted(rise=3.0, fall=4.0, lost=0.0, peak=100, spread=0.05, replicas=6, layers=3, last=3000) -> xr.Dataset:
@@ -155,6 +155,12 @@ def test_markdown_sets_preliminary_claims_apart():
     assert "| szt |" not in first
     assert "| szt |" in second
     assert interval(early[0]) in text
+
+
+def test_an_interval_without_width_is_none():
+    claim = szt.claims(planted())[0]
+    shown = [interval(claim._replace(estimate=Estimate(0.0, 0.0, high))) for high in (0.25, 0.0, np.nan)]
+    assert shown == ["0 [0, 0.25]", "0, no spread", "0 [0, nan]"]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -13,16 +13,20 @@ from ibjax.bottleneck.squarem import squarem
 
 
 @functools.partial(jax.jit, static_argnames="steps")
+def counted(p_x, p, beta, log_w, log_s, steps, tolerance):
+    return newton(p_x, p, beta, log_w, log_s, steps=steps, tolerance=tolerance)
+
+
 def run(p_x, p, beta, log_w, log_s, steps=10):
-    return newton(p_x, p, beta, log_w, log_s, steps=steps)
+    return counted(p_x, p, beta, log_w, log_s, steps, 0.0)[:2]
 
 
-def near(p_x, p, beta, clusters):
+def near(p_x, p, beta, clusters, steps=60):
     """Clusters after some steps of the iteration, with room for two more."""
     order = np.argsort(-p_x)[:clusters]
     log_w = np.concatenate([np.log(p_x[order] / p_x[order].sum()), [-np.inf, -np.inf]])
     log_s = np.log(np.maximum(np.concatenate([p[order], p[:2]]), 1e-100))
-    found = squarem(p_x, p, beta, jnp.asarray(log_w), jnp.asarray(log_s), steps=60, tolerance=0.0)
+    found = squarem(p_x, p, beta, jnp.asarray(log_w), jnp.asarray(log_s), steps=steps, tolerance=0.0)
     return found.log_weights, found.log_decoder
 
 
@@ -40,6 +44,19 @@ def test_a_few_steps_reach_a_fixed_point(seed):
     assert (log_w[5:] == -np.inf).all()
     before = reference.step(p_x, p, 7.0, *(np.exp(np.asarray(a)[:5]) for a in few))[2]
     assert energy <= before + 1e-13
+
+
+def test_it_stops_once_no_weights_are_better_by_more():
+    p_x, p = reference.random_table(20, 4)
+    with jax.enable_x64(True):
+        start = near(p_x, p, 7.0, 5, steps=9)
+        found = [counted(p_x, p, 7.0, *start, 10, tolerance) for tolerance in (1e-3, 1e-9)]
+    steps = [int(made) for *_, made in found]
+    assert steps[0] < steps[1] < 10
+    for (log_w, log_s, _), tolerance in zip(found, (1e-3, 1e-9), strict=True):
+        there = np.isfinite(log_w)
+        w, s = np.exp(log_w[there]), np.exp(log_s[there])
+        assert (np.log(reference.step(p_x, p, 7.0, w, s)[0]) - np.log(w)).max() <= tolerance
 
 
 def test_it_never_goes_uphill_from_anywhere():

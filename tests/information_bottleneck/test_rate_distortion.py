@@ -138,6 +138,12 @@ HAMMING = 1 - np.eye(2)
         (lambda: rate_distortion([0.5, 0.5], -HAMMING, slope=1.0), r"distortion\[\(0, 1\)\] is -1"),
         (lambda: rate_distortion([0.5, 0.5], [[0.0, 1.0], [np.inf, np.inf]], slope=1.0), "no finite value in row 1"),
         (lambda: channel_capacity([[0.5, 0.5], [0.5, 0.4]]), r"p_y_given_x\[1\] sums to 0.9"),
+        (
+            lambda: rate_distortion([0.5, 0.5], HAMMING, slope=1.0, tolerance=0.0),
+            "tolerance is 0.0: it must be positive",
+        ),
+        (lambda: channel_capacity(np.eye(2), max_iterations=0), "max_iterations is 0: it must be a whole number"),
+        (lambda: channel_capacity([["a", "b"]]), "p_y_given_x must be an array of numbers"),
         (lambda: channel_capacity([0.5, 0.5]), "p_y_given_x must be a matrix"),
         (lambda: channel_capacity(np.eye(2), cost=[1.0]), "cost must hold 2 finite numbers"),
         (lambda: channel_capacity(np.eye(2), slope=-1.0), "slope is -1.0"),

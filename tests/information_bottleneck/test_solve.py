@@ -213,6 +213,8 @@ def test_what_does_not_converge_says_so():
         (2.0, {"method": "blahut"}, "unknown method 'blahut': did you mean 'blahut-arimoto'"),
         (2.0, {"tolerance": 0.0}, "tolerance is 0.0: it must be positive"),
         (2.0, {"max_iterations": 0}, "max_iterations is 0"),
+        (2.0, {"max_iterations": 3.5}, "max_iterations is 3.5: it must be a whole number"),
+        ("two", {}, "beta must be an array of numbers, got str"),
     ],
 )
 def test_bad_settings(unchecked, beta, settings, message):

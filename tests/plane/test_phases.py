@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from synthetic import make_plane
+from synthetic import lasting_noise, make_plane
 
 from ibjax.errors import InputError
 from ibjax.plane import PhaseStatus, phases, surviving
-from ibjax.plane.paths import noise, smooth, unimodal_error
 from ibjax.training import snapshot_epochs
 
 EPOCHS = snapshot_epochs(10_000, 150)
@@ -87,12 +86,27 @@ def test_few_snapshots_of_noise_do_not_compress(snapshots):
         assert phases(epochs, path, path).compresses.mean() < 0.02
 
 
-def test_noise_that_lasts_rarely_passes_for_a_compression():
-    random = np.random.default_rng(3)
-    path = random.normal(size=(400, EPOCHS.size))
-    for step in range(1, EPOCHS.size):
-        path[:, step] = 0.5 * path[:, step - 1] + np.sqrt(0.75) * path[:, step]
-    assert found_in(path).compresses.mean() < 0.03
+@pytest.mark.parametrize("snapshots", [30, 80, 150])
+def test_noise_that_lasts_rarely_passes_for_a_compression(snapshots):
+    epochs = snapshot_epochs(10_000, snapshots)
+    path = lasting_noise((300, epochs.size), 0.7)
+    assert phases(epochs, path, path).compresses.mean() < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("snapshots", [30, 80, 120, 150])
+def test_of_paths_that_wander_as_many_compress_as_is_said(snapshots):
+    epochs = snapshot_epochs(10_000, snapshots)
+    louder = np.exp(np.linspace(0.0, 2.0, epochs.size))
+    for correlation, scale, most in ((0.5, 1, 0.02), (0.7, 1, 0.04), (0.7, louder, 0.1), (0.9, 1, 0.13)):
+        path = scale * lasting_noise((1000, epochs.size), correlation)
+        assert phases(epochs, path, path).compresses.mean() < most
+
+
+def test_a_compression_is_found_under_noise_that_lasts():
+    found = found_in(planted(40, 0.0) + 0.3 * lasting_noise((40, EPOCHS.size), 0.7))
+    assert found.compresses.mean() > 0.9
+    assert abs(np.log(found.peak_interval.value / 300)) < 0.2
 
 
 def test_a_path_that_still_falls_is_censored():
@@ -232,28 +246,6 @@ def test_intervals_hold_the_truth_as_often_as_they_say(sigma, spread):
     assert np.mean([inside(run.plateau_interval, 3000) for run in runs]) >= 0.9
 
 
-def test_noise_is_its_standard_deviation_whatever_the_path():
-    random = np.random.default_rng(0)
-    estimates = [noise(TIME, row) for row in planted(200, 0.3)]
-    assert abs(np.mean(estimates) / 0.3 - 1) < 0.05
-    # A line has none but the rounding of the single precision that paths are stored in.
-    assert noise(TIME, 3 * TIME + 1) == pytest.approx(np.finfo(np.float32).eps * (3 * TIME[-1] + 1))
-    jump = np.where(TIME > 4, 50.0, 0.0) + 0.3 * random.normal(size=TIME.size)
-    assert abs(noise(TIME, jump) / 0.3 - 1) < 0.4
-
-
-def test_smoothing_is_a_moving_mean():
-    path = np.random.default_rng(0).normal(size=(2, 9))
-    plain = [[row[max(i - 2, 0) : i + 3].mean() for i in range(9)] for row in path]
-    np.testing.assert_allclose(smooth(path, 5), plain)
-
-
-def test_what_is_not_unimodal_is_an_error():
-    assert unimodal_error(planted(1, 0.0)[0], int(planted(1, 0.0)[0].argmax()), 5) < 1e-12
-    wiggle = np.sin(3 * TIME)
-    assert unimodal_error(wiggle, int(wiggle.argmax()), 5) > 0.3
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -273,7 +265,3 @@ def test_bad_input_is_named(change, message):
     arguments = {"epochs": np.arange(4), "complexity": np.zeros((2, 4)), "relevance": np.zeros((2, 4))} | change
     with pytest.raises(InputError, match=message):
         phases(**arguments)
-
-
-def test_every_status_says_what_to_do():
-    assert len({status.advice for status in PhaseStatus}) == len(PhaseStatus)
