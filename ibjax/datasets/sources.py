@@ -101,7 +101,7 @@ def places(name: str, folder: str | Path | None) -> list[Path]:
     is fetched.
 
     Raises:
-        InputError: that folder does not exist, or the set cannot be fetched.
+        InputError: that folder does not exist or is a file, or the set cannot be fetched.
     """
     given = folder if folder is not None else os.environ.get(FOLDER_VARIABLE) or None
     if given is None:
@@ -109,7 +109,8 @@ def places(name: str, folder: str | Path | None) -> list[Path]:
     root = Path(given).expanduser()
     if not root.is_dir():
         origin = "" if folder is not None else f" (from {FOLDER_VARIABLE})"
-        raise InputError(f"the folder of the data {root}{origin} does not exist: name the one with the files")
+        fault = "is a file" if root.exists() else "does not exist"
+        raise InputError(f"the folder of the data {root}{origin} {fault}: name the folder that the files are in")
     return [*(root / place for place in SOURCES[name].folders), root]
 
 

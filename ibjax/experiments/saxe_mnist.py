@@ -95,9 +95,9 @@ class SaxeMNIST:
 
 PRESETS = {
     "paper": SaxeMNIST(),
-    # Fewer images and epochs, and steps fifty times as long, so that as many fewer of them are needed.
+    # Fewer images and steps 200 times as long: 200 epochs of 50 steps go as far as 4300 of the source's.
     "quick": SaxeMNIST(
-        replicas=3, epochs=40, learning_rate=0.05, training_images=6400, measured_images=1000, snapshots=24
+        replicas=3, epochs=200, learning_rate=0.2, training_images=6400, measured_images=1000, snapshots=24
     ),
 }
 """Named settings; the first is the default."""

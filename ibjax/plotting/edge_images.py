@@ -64,6 +64,7 @@ def edge_figure(rows: Sequence[EdgeRow]) -> Figure:
         fewer than five networks, whose intervals say little, each is a thin line.
     """
     figure = new_figure(12.6, 1.5 + 2.7 * len(rows))
+    figure.set_layout_engine("constrained", w_pad=0.1)  # labels of one panel off the curves of the one before
     parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
     for part, row in zip(parts, rows, strict=True):
         many = f"{row.replicas} network{'s' * (row.replicas > 1)}"

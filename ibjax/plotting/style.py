@@ -31,6 +31,8 @@ LAYER_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 TRAIN_COLOR, TEST_COLOR, VIOLATION_COLOR, CEILING_COLOR = "#0072B2", "#D55E00", "#CC0000", "#666666"
 
 PLANE_INCHES = (7.2, 5.8)
+FEW_EPOCHS = 50
+"""Epochs below which the powers of ten are too few ticks."""
 
 # Without its palest yellow, which is faint on white.
 EPOCH_COLORS = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.0, 0.93, 256)), name="epochs")
@@ -83,13 +85,15 @@ def legend_columns(entries: int, at_most: int) -> int:
 
 
 def epoch_ticks(last: int) -> list[int]:
-    """Return epoch 0 and the powers of ten up to ``last``.
+    """Return epoch 0 and the powers of ten up to ``last``; where these are few, twice and five times them too.
 
     Example:
-        >>> epoch_ticks(2500)
-        [0, 1, 10, 100, 1000]
+        >>> epoch_ticks(2500), epoch_ticks(26)
+        ([0, 1, 10, 100, 1000], [0, 1, 2, 5, 10, 20])
     """
-    return [0, *(10**power for power in range(int(math.log10(max(last, 1))) + 1))]
+    steps = (1, 2, 5) if last < FEW_EPOCHS else (1,)
+    powers = range(int(math.log10(max(last, 1))) + 1)
+    return [0, *(step * 10**power for power in powers for step in steps if step * 10**power <= max(last, 1))]
 
 
 def epoch_norm(last: int) -> SymLogNorm:

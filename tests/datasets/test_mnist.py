@@ -90,6 +90,8 @@ def test_what_is_missing_is_named_with_the_remedy(tmp_path):
     refused(lambda: mnist(tmp_path, verify=False), match=f"has no file train-labels-idx1-ubyte of MNIST, {remedy}")
     refused(lambda: mnist(tmp_path, "tset"), match="unknown split 'tset': did you mean 'test'")
     refused(lambda: mnist(tmp_path / "none"), match="folder of the data .*none does not exist")
+    (tmp_path / "file").touch()
+    refused(lambda: mnist(tmp_path / "file"), match="folder of the data .*file is a file: name the folder")
 
 
 @pytest.mark.parametrize(

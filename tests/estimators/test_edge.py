@@ -226,6 +226,27 @@ def test_a_gamma_a_variable_is_the_public_codes():
         assert_near(same.value, EDGE(rule="code", gamma=0.8)(x, y).value, atol=1e-12)
 
 
+def test_a_first_variable_is_projected_once_for_many_second_ones():
+    """Also inside a program whose numbers are single, and for labels; any gamma will do."""
+    x = smooth_samples(300, 12, 0).astype(np.float32)
+    y = np.tanh(x.mean(axis=1, keepdims=True) + 0.3 * smooth_samples(300, 3, 1)).astype(np.float32)
+    estimator = EDGE(rule="code", gamma=0.8, U=20.0, x_gamma=0.2)
+    ready = EDGE(rule="code").project(x)
+    expected, found = estimator(x, y), jax.jit(lambda y: estimator(ready, y))(y)
+    assert found.value.dtype == jnp.float32
+    assert_near(found.value, expected.value)
+    assert found.diagnostics.keys() == expected.diagnostics.keys()
+    labels = np.arange(300) % 7
+    once = EDGE(rule="code", gamma=0.5)
+    assert_near(once(once.project(labels), y).value, once(labels, y).value)
+    with pytest.raises(InputError, match="projects nothing"):
+        EDGE()(ready, y)
+    with pytest.raises(InputError, match="projects nothing"):
+        EDGE().project(x)
+    with pytest.raises(InputError, match="differ"):
+        estimator(ready, y[:5])
+
+
 # --- Known truths ------------------------------------------------------------------------------------------
 
 

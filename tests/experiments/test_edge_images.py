@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -186,7 +187,9 @@ def test_settings_are_those_of_the_public_code():
         assert [
             (e.estimator.gamma, e.estimator.U, e.estimator.members, e.estimator.x_gamma) for e in own.complexity
         ] == [(g, 20.0, 10, 0.2) for g in NETWORKS[network].gammas]
-        np.testing.assert_array_equal(own.complexity[0].images, np.asarray(study.data.measured.x).reshape(200, -1))
+        images = np.asarray(study.data.measured.x, np.float32).reshape(200, -1)
+        expected = EDGE("code").project(images).columns
+        np.testing.assert_array_equal(own.complexity[0].images.columns, expected)
         assert [(e.gamma, e.U, e.epsilon) for e in own.relevance] == [
             (g, 10.0, 0.2) for g in NETWORKS[network].label_gammas
         ]
@@ -202,6 +205,9 @@ def test_images_are_hashed_as_one_of_two_variables():
     found = one.layer(t, study.data.measured.y)
     expected = EDGE("code", 10, 0.7, 20.0, x_gamma=0.2)(study.data.measured.x, t)
     np.testing.assert_allclose(found.complexity, expected.value, rtol=1e-6)
+    # Not as constants of a program, at which the compiler would work for half a minute.
+    program = jax.make_jaxpr(lambda t: one.layer(t, study.data.measured.y))(t)
+    assert max(np.size(constant) for constant in program.consts) < study.data.measured.x.size / 50
     apart = EDGE("code", 10, 0.7, 20.0).layer(t, study.data.measured.y).complexity
     assert found.complexity < apart - 0.1
     assert "x_gamma=0.2" in str(study.estimators[2])
