@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import typing
 from typing import Any
 
 import jax
@@ -22,6 +23,7 @@ REACH = 50.0
 """Net inputs that the bins of ``"net-input"`` reach to on either side, as in Saxe et al."""
 
 
+@typing.no_type_check  # transformations rebuild a pytree with leaves that are no arrays
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Binning:
