@@ -85,6 +85,10 @@ def command(name: str, folder: Path) -> str:
     stored, experiment = config_in(folder), EXPERIMENTS[name]
     # What an experiment sweeps over differs from run to run, and the chunk size has a default of its own.
     left_out = {*experiment.grid(experiment.default), "chunk_size"}
+    if "measure" in stored and not experiment.grid(experiment.default):  # some may have been added to a finished run
+        known = ibjax.open(folder)["estimator"].values.tolist()
+        added = [one for one in known if one not in stored["measure"]]
+        stored = {**stored, "measure": in_order([*stored["measure"], *added])}
     changes = {
         preset: [f for f, v in plain(config).items() if f not in left_out and stored.get(f, v) != v]
         for preset, config in experiment.presets.items()
@@ -101,9 +105,13 @@ def plain(config: Any) -> dict[str, Any]:
     """A config's fields as results have them: lists for tuples, estimators by their full names, those of a run last."""
     fields = json.loads(json.dumps(dataclasses.asdict(config)))
     if "measure" in fields:
-        found = sorted(map(parse_layer, fields["measure"]), key=lambda one: one.needs_span)
-        fields["measure"] = list(map(str, found))
+        fields["measure"] = in_order(fields["measure"])
     return fields
+
+
+def in_order(measure: Sequence[str]) -> list[str]:
+    """Estimators by their full names, those of a whole run last."""
+    return list(map(str, sorted(map(parse_layer, measure), key=lambda one: one.needs_span)))
 
 
 def config_in(folder: Path) -> dict[str, Any]:
