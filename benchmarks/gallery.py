@@ -84,8 +84,9 @@ def command(name: str, folder: Path) -> str:
     """The command that makes the results in a folder: the nearest preset and what differs from it."""
     stored, experiment = config_in(folder), EXPERIMENTS[name]
     # What an experiment sweeps over differs from run to run, and the chunk size has a default of its own.
-    left_out = {*experiment.grid(experiment.default), "chunk_size"}
-    if "measure" in stored and not experiment.grid(experiment.default):  # some may have been added to a finished run
+    swept = experiment.grid(experiment.default)
+    left_out = {*swept, "chunk_size"}
+    if "measure" in stored and not swept:  # some may have been added to a finished run
         known = ibjax.open(folder)["estimator"].values.tolist()
         added = [one for one in known if one not in stored["measure"]]
         stored = {**stored, "measure": in_order([*stored["measure"], *added])}

@@ -168,10 +168,10 @@ def _log_ratios(found: xr.Dataset) -> np.ndarray:
         return np.log(curves_of(kept, "gradient_mean") / curves_of(kept, "gradient_std"))
 
 
-def _transition_together(found: xr.Dataset, log_ratios: np.ndarray) -> SNRTransition:
+def _transition_together(epochs: np.ndarray, log_ratios: np.ndarray) -> SNRTransition:
     """The transition of the geometric mean over replicas."""
     mean = np.exp(log_ratios.mean(axis=0, keepdims=True))
-    return snr_transition(paths_of(found).epochs, mean, np.ones_like(mean), window=WINDOW)
+    return snr_transition(epochs, mean, np.ones_like(mean), window=WINDOW)
 
 
 def _octaves_together(found: xr.Dataset) -> Estimate:
@@ -182,7 +182,7 @@ def _octaves_together(found: xr.Dataset) -> Estimate:
         drawn = replicas.astype(int)
         means = (a[drawn].mean(axis=0, keepdims=True) for a in (paths.complexity, paths.relevance))
         peak = phases(paths.epochs, *means).peak
-        place = _transition_together(found, log_ratios[drawn]).by_log_log.epoch
+        place = _transition_together(paths.epochs, log_ratios[drawn]).by_log_log.epoch
         late, early = (per_replica(np.nanmedian, epoch)[0] for epoch in (place, peak))
         return float(np.log2(late / early))
 
@@ -194,8 +194,8 @@ def figure(found: xr.Dataset) -> Figure:
     """Draw I(X;T), the gradients' SNR, and the distance of the weights with C and the transition, and C against it."""
     from ibjax.plotting import phase_figure
 
-    _, searched, snr, growth = _found(found)
-    return phase_figure(found, searched, snr, _transition_together(found, _log_ratios(found)), growth)
+    paths, searched, snr, growth = _found(found)
+    return phase_figure(found, searched, snr, _transition_together(paths.epochs, _log_ratios(found)), growth)
 
 
 EXPERIMENT = Experiment(
