@@ -85,14 +85,16 @@ def _run(folder: str, replicas: int, epochs: int) -> dict:
     from ibjax.sweep import run, runner
 
     made, begun = study(replicas, epochs), []
-    compiled, go = [], runner.Program.go
+    compiled, ended, go = [], [], runner.Program.go
 
     def first(self, state, slots):
         if not begun:
             begun.append(time.perf_counter())
             compiled.append((self.seconds, _cpu(), len(memory.seen)))
             print("trains", flush=True)
-        return go(self, state, slots)
+        trained = go(self, state, slots)
+        ended.append(len(memory.seen))
+        return trained
 
     memory = Memory()
     memory.start()
@@ -100,7 +102,7 @@ def _run(folder: str, replicas: int, epochs: int) -> dict:
     start = time.perf_counter()
     plane = run(made, folder or None, resume=bool(folder), progress=False)
     wall, cpu = time.perf_counter() - begun[0], _cpu() - compiled[0][1]
-    training = memory.seen[compiled[0][2] :]
+    training = memory.seen[compiled[0][2] : ended[-1]]
     half = len(training) // 2
     return {
         "wall": wall,
