@@ -8,7 +8,7 @@ import json
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,6 +29,8 @@ _WRONG = 2
 _FAILED = 1
 _SHOWN = 40
 """Groups of a sweep that are printed."""
+_NUMBERS = 50
+"""Characters that the columns of numbers take in a table of a sweep's groups."""
 _ALL = "all"
 """Stands for every experiment."""
 
@@ -853,19 +855,16 @@ def _print_plan(plan: Any) -> None:
     console = Console(highlight=False)
     fields = list(plan.groups[0].settings)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for heading in fields:
-        table.add_column(heading, overflow="fold", min_width=len(heading))
+    cells = _setting_columns(table, fields, console.width)
     for heading in ("replicas", "chunks", "program", "memory", "disk", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
     for group in plan.groups[:_SHOWN]:
-        words = [group.settings[field] for field in fields]
+        words = cells(group.settings)
         if group.problem:
-            table.add_row(*map(escape, words), "-", "-", "-", "-", "-", "-")
+            table.add_row(*words, "-", "-", "-", "-", "-", "-")
             continue
         numbers = (group.replicas, group.chunks, group.program + 1)
-        table.add_row(
-            *map(escape, words), *map(str, numbers), _size(group.memory), _size(group.disk), _duration(group.seconds)
-        )
+        table.add_row(*words, *map(str, numbers), _size(group.memory), _size(group.disk), _duration(group.seconds))
     console.print(table)
     if len(plan.groups) > _SHOWN:
         console.print(f"and {len(plan.groups) - _SHOWN} more groups")
@@ -880,6 +879,20 @@ def _print_plan(plan: Any) -> None:
             console.print(f"caution: {escape(group.folder)} cannot be run: {escape(group.problem)}")
 
 
+def _setting_columns(table: Table, fields: Iterable[str], width: int) -> Callable[[Mapping[str, Any]], list[str]]:
+    """Add a column a setting of a sweep, or where that is too wide one for all; returns what gives a row's cells."""
+    if sum(len(field) + 1 for field in fields) + _NUMBERS > width:
+        table.add_column("settings", overflow="fold")
+        return _all_settings
+    for field in fields:
+        table.add_column(field, overflow="fold", min_width=len(field))
+    return lambda settings: [escape(str(value)) for value in settings.values()]
+
+
+def _all_settings(settings: Mapping[str, Any]) -> list[str]:
+    return [escape("\n".join(f"{name}={value}" for name, value in settings.items()))]
+
+
 def _print_sweep(found: Any, dead: str) -> None:
     """A line a group: what became of its replicas, its accuracy and its last layers."""
     from ibjax.plane import masked, mean_interval, surviving, with_dead
@@ -888,11 +901,10 @@ def _print_sweep(found: Any, dead: str) -> None:
     console = Console(highlight=False)
     console.print(f"[bold]{escape(found.attrs['title'])}[/]")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    shown, again = 0, False
+    shown, again, words = 0, False, _all_settings
     for settings, run in groups_of(found):
         if not shown:
-            for heading in settings:
-                table.add_column(heading, overflow="fold", min_width=len(heading))
+            words = _setting_columns(table, settings, console.width)
             again = "restarts" in run.attrs
             for heading in ("replicas", *["restarted"] * again, "diverged", "dead"):
                 table.add_column(heading, justify="right")
@@ -908,11 +920,10 @@ def _print_sweep(found: Any, dead: str) -> None:
             for place, name in enumerate(("train_accuracy", "test_accuracy")):
                 mean, half = mean_interval(kept[name].isel(snapshot=-1))
                 cells[place] = f"{float(mean):.3f} ±{float(half):.3f}"
-        words = [escape(str(value)) for value in settings.values()]
         counts = [run.sizes["replica"], lost.diverged, lost.dead]
         if again:
             counts.insert(1, len(json.loads(run.attrs["restarted"])))
-        table.add_row(*words, *map(str, counts), *cells)
+        table.add_row(*words(settings), *map(str, counts), *cells)
     console.print(table)
     if shown > _SHOWN:
         console.print(f"and {shown - _SHOWN} more groups")

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,7 +65,7 @@ def make_sweep(config: Any, grid: Grid, *, limit: int = LIMIT, restarts: int = 0
 
 def run_sweep(
     config: Any,
-    grid: Grid,
+    grid: Grid | Mapping[str, Sequence[Any]],
     out: str | Path | None = None,
     *,
     resume: bool = False,
@@ -77,7 +78,7 @@ def run_sweep(
 
     Args:
         config: the experiment's config; what the grid does not name stays as it is there.
-        grid: values of its fields, see `ibjax.sweep.Grid`.
+        grid: values of its fields, see `ibjax.sweep.Grid`; or its product alone, field -> values.
         out: folder for the results; None keeps them in memory.
         resume: go on with the sweep in ``out``; starts afresh where there is none.
         progress: show a progress bar for every group.
@@ -93,10 +94,11 @@ def run_sweep(
     Example:
         >>> from ibjax.experiments import SZT
         >>> base = SZT(replicas=2, epochs=2, batch_size=1024, widths=(12, 4, 2))
-        >>> found = run_sweep(base, Grid({"learning_rate": [0.05, 0.2]}), progress=False)
+        >>> found = run_sweep(base, {"learning_rate": [0.05, 0.2]}, progress=False)
         >>> dict(found.complexity.sizes)
         {'learning_rate': 2, 'estimator': 1, 'replica': 2, 'snapshot': 3, 'layer': 2}
     """
+    grid = Grid(grid) if isinstance(grid, Mapping) else grid
     return run_groups(make_sweep(config, grid, limit=limit), out, resume=resume, progress=progress)[0]
 
 

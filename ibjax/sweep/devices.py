@@ -26,8 +26,12 @@ def use_every_core(limit: int | None = None) -> None:
     """
     if limit is not None and limit < 1:
         raise InputError(f"devices must be 1 or more, got {limit}")
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else (os.cpu_count() or 1)
     # A program that has used JAX already keeps the devices it has.
     with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", limit or cores)
+        jax.config.update("jax_num_cpu_devices", limit or cores())
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else (os.cpu_count() or 1)

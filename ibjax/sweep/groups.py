@@ -18,11 +18,12 @@ from ibjax.errors import InputError
 from ibjax.sweep import processes
 from ibjax.sweep import store as stores
 from ibjax.sweep.checkpoint import durable
+from ibjax.sweep.devices import cores
 from ibjax.sweep.grid import Axis, Group
 from ibjax.sweep.joined import join, labelled
 from ibjax.sweep.lock import hold
 from ibjax.sweep.progress import Groups, Show, sweep_progress
-from ibjax.sweep.runner import run
+from ibjax.sweep.runner import compile_for_later, run
 from ibjax.sweep.store import GROUPS, SWEEP
 from ibjax.sweep.study import Study, differing
 from ibjax.sweep.tables import TABLE, open_table
@@ -114,7 +115,9 @@ def _run_all(sweep: Sweep, folder: Path | None, progress: bool) -> tuple[xr.Data
     runs: list[tuple[Group, xr.Dataset]] = []
     weights = expected_seconds(folder, [group.slug for group in sweep.groups])
     with sweep_progress(sweep.title, weights, progress) as show:
-        for group in sweep.groups:
+        for group, following in itertools.zip_longest(sweep.groups, sweep.groups[1:]):
+            if following is not None:
+                _expect(sweep, following, folder)
             if isinstance(show, Groups):
                 show.begin(group.slug)
             found = _run_group(sweep, group, folder, failures.pop(group.slug, None), show)
@@ -246,7 +249,8 @@ def prepare(sweep: Sweep, folder: Path, resume: bool) -> None:
     described = json.loads(json.dumps(described))
     if (folder / stores.RESULTS).exists() and not (folder / SWEEP).exists():
         raise InputError(f"{folder} holds a run, not a sweep: choose another folder")
-    if (folder / SWEEP).exists():
+    kept = (folder / stores.RESULTS).exists() or any((folder / GROUPS).glob("*"))
+    if (folder / SWEEP).exists() and kept:
         if not resume:
             raise InputError(f"{folder} already holds a sweep: add --resume to go on with it, or choose another folder")
         stored = _stored(folder)
@@ -255,8 +259,22 @@ def prepare(sweep: Sweep, folder: Path, resume: bool) -> None:
         if words := differing(old, new):
             raise InputError(f"{folder} holds another sweep ({words}): choose another folder")
         return
+    # Nothing that is lost: a sweep none of whose groups could begin may be corrected and run again.
+    (folder / FAILURES).unlink(missing_ok=True)
     (folder / GROUPS).mkdir(parents=True, exist_ok=True)
     write_json(folder / SWEEP, described)
+
+
+def _expect(sweep: Sweep, group: Group, folder: Path | None) -> None:
+    """Begin to compile what a group needs, while another one runs; one that has begun waits for its turn.
+
+    Only where there are cores to spare: on two, both of which train, it gained nothing.
+    """
+    spare = cores() > max(2, len(jax.local_devices()))
+    if spare and (folder is None or not (folder / GROUPS / group.slug).exists()):
+        # Of what hinders it the group speaks when it is run.
+        with contextlib.suppress(InputError, jax.errors.JaxRuntimeError, MemoryError):
+            compile_for_later(sweep.study(group.config))
 
 
 def _run_group(

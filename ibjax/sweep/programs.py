@@ -4,13 +4,17 @@ import contextlib
 import hashlib
 import tempfile
 from collections.abc import Hashable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
+Program = TypeVar("Program", jax.stages.Compiled, Future[jax.stages.Compiled])
 MOST = 64
 """Compiled programs that a process keeps for later runs; the one that was not used for longest goes first."""
-_KEPT: dict[Hashable, jax.stages.Compiled] = {}
+_KEPT: dict[Hashable, jax.stages.Compiled | Future[jax.stages.Compiled]] = {}
+_AHEAD = ThreadPoolExecutor(1, thread_name_prefix="ibjax-compiler")
 
 
 def compiled(lowered: jax.stages.Lowered, devices: Sequence[jax.Device]) -> jax.stages.Compiled:
@@ -25,16 +29,35 @@ def compiled(lowered: jax.stages.Lowered, devices: Sequence[jax.Device]) -> jax.
         lowered: the program.
         devices: what it is for, in their order, which the text does not say.
     """
+    key = _key(lowered, devices)
+    if key is None:
+        return lowered.compile()
+    found = _KEPT.pop(key, None) or lowered.compile()
+    return _keep(key, found.result() if isinstance(found, Future) else found)
+
+
+def compile_ahead(lowered: jax.stages.Lowered, devices: Sequence[jax.Device]) -> None:
+    """Begin to compile, in a thread, what `compiled` is to be asked for: it gives that, or what hindered it."""
+    key = _key(lowered, devices)
+    if key is not None and key not in _KEPT:
+        _keep(key, _AHEAD.submit(lowered.compile))
+
+
+def _key(lowered: jax.stages.Lowered, devices: Sequence[jax.Device]) -> Hashable:
+    """What programs that can stand for each other have in common; None for one that stands for itself alone."""
     text = lowered.as_text()
     apart = getattr(lowered._lowering, "const_args", ())  # constants that are not in the text
     if "callback" in text or apart:
-        return lowered.compile()
+        return None
     digest = hashlib.sha256(text.encode()).digest()
-    key = digest, lowered.in_tree, lowered.out_tree, tuple(device.id for device in devices)
-    _KEPT[key] = _KEPT.pop(key, None) or lowered.compile()
+    return digest, lowered.in_tree, lowered.out_tree, tuple(device.id for device in devices)
+
+
+def _keep(key: Hashable, program: Program) -> Program:
+    _KEPT[key] = program
     while len(_KEPT) > MOST:
         del _KEPT[next(iter(_KEPT))]
-    return _KEPT[key]
+    return program
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from ibjax.sweep import store as stores
 from ibjax.sweep.checkpoint import load_state, save_state
 from ibjax.sweep.lock import hold
 from ibjax.sweep.plan import Segment, plan
-from ibjax.sweep.programs import compiled
+from ibjax.sweep.programs import compile_ahead, compiled
 from ibjax.sweep.progress import Show, progress_bar, say
 from ibjax.sweep.record import Record
 from ibjax.sweep.remeasure import fill
@@ -256,38 +256,11 @@ class Program:
         """Compile for so many of this process's devices."""
         began = time.perf_counter()
         self.devices = devices
-        own = jax.local_devices()[:devices]
-        mesh = jax.make_mesh((devices,), ("replica",), devices=own, axis_types=(AxisType.Auto,))
-        self.sharding = NamedSharding(mesh, _REPLICAS)
-        net, config = study.functional, study.config
-        measure = functools.partial(layer_information, study.inside) if study.inside else None
         # What may differ between studies that share a program is its arguments, also what a data set says of itself.
-        self.seed, self.learning_rate = study.seed, config.learning_rate
-        self.rates = Rates(config.momentum, config.weight_decay)
-        leaves, of_data = jax.tree.flatten(study.data)
-        self.data = jax.device_put(leaves, NamedSharding(mesh, _EVERYWHERE))
-
-        def begin(key: Key[Array, ""]):
-            return init(net, config, key)._replace(learning_rate=jnp.zeros((), jnp.float32))
-
-        def go(state: TrainState, leaves: list[Array], rates: Rates, slots: Slots):
-            data = jax.tree.unflatten(of_data, leaves)
-            return segment(
-                net, config, data, state, slots, rates=rates, measure=measure, keep_parameters=study.keeps_parameters
-            )
-
-        # check_vma is off because a caller's own module may scan over constants.
-        shard = functools.partial(jax.shard_map, mesh=mesh, out_specs=_REPLICAS, check_vma=False)
-        same = None, None, None
-        mapped = shard(jax.vmap(go, in_axes=(0, *same)), in_specs=(_REPLICAS, *[_EVERYWHERE] * 3))
-        keys = jax.ShapeDtypeStruct((devices * study.chunk,), jax.random.key(0).dtype, sharding=self.sharding)
-        starting = jax.jit(shard(jax.vmap(begin), in_specs=_REPLICAS)).lower(keys)
-        state = jax.tree.map(
-            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.sharding), starting.out_info
-        )
-        slots = plan(np.array([0]), 1)[0].slots
-        self._begin = compiled(starting, own)
-        self._go = compiled(jax.jit(mapped, donate_argnums=0).lower(state, self.data, self.rates, slots), own)
+        self.seed, self.learning_rate, self.rates = study.seed, study.config.learning_rate, _rates(study)
+        traced = _trace(study, devices)
+        self.sharding, self.data = traced.sharding, traced.data
+        self._begin, self._go = (compiled(program, traced.devices) for program in (traced.begin, traced.go))
         self.seconds = time.perf_counter() - began
 
     def begin(self, replicas: np.ndarray, attempt: int = 0) -> TrainState:
@@ -314,6 +287,58 @@ class Program:
     def go(self, state: TrainState, slots: Slots) -> tuple[TrainState, Snapshot]:
         """Execute a segment; the state that was passed is gone afterwards."""
         return jax.block_until_ready(self._go(state, self.data, self.rates, slots))
+
+
+class _Traced(NamedTuple):
+    """What a `Program` is compiled from: the programs, the devices and their sharding, and the data on them."""
+
+    begin: jax.stages.Lowered
+    go: jax.stages.Lowered
+    devices: list[jax.Device]
+    sharding: NamedSharding
+    data: list[Array]
+
+
+def _rates(study: Study) -> Rates:
+    return Rates(study.config.momentum, study.config.weight_decay)
+
+
+def _trace(study: Study, devices: int) -> _Traced:
+    own = jax.local_devices()[:devices]
+    mesh = jax.make_mesh((devices,), ("replica",), devices=own, axis_types=(AxisType.Auto,))
+    sharding = NamedSharding(mesh, _REPLICAS)
+    net, config = study.functional, study.config
+    measure = functools.partial(layer_information, study.inside) if study.inside else None
+    leaves, of_data = jax.tree.flatten(study.data)
+    data = jax.device_put(leaves, NamedSharding(mesh, _EVERYWHERE))
+
+    def begin(key: Key[Array, ""]):
+        return init(net, config, key)._replace(learning_rate=jnp.zeros((), jnp.float32))
+
+    def go(state: TrainState, leaves: list[Array], rates: Rates, slots: Slots):
+        data = jax.tree.unflatten(of_data, leaves)
+        return segment(
+            net, config, data, state, slots, rates=rates, measure=measure, keep_parameters=study.keeps_parameters
+        )
+
+    # check_vma is off because a caller's own module may scan over constants.
+    shard = functools.partial(jax.shard_map, mesh=mesh, out_specs=_REPLICAS, check_vma=False)
+    same = None, None, None
+    mapped = shard(jax.vmap(go, in_axes=(0, *same)), in_specs=(_REPLICAS, *[_EVERYWHERE] * 3))
+    keys = jax.ShapeDtypeStruct((devices * study.chunk,), jax.random.key(0).dtype, sharding=sharding)
+    starting = jax.jit(shard(jax.vmap(begin), in_specs=_REPLICAS)).lower(keys)
+    state = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), starting.out_info)
+    slots = plan(np.array([0]), 1)[0].slots
+    going = jax.jit(mapped, donate_argnums=0).lower(state, data, _rates(study), slots)
+    return _Traced(starting, going, own, sharding, data)
+
+
+def compile_for_later(study: Study) -> None:
+    """Begin to compile a study's programs in a thread, so that `run` finds them; returns once they are traced."""
+    if mine := processes.share(range(study.chunks)):
+        traced = _trace(study, min(len(jax.local_devices()), len(mine)))
+        for program in (traced.begin, traced.go):
+            compile_ahead(program, traced.devices)
 
 
 class _Step(NamedTuple):

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import shutil
+import threading
 from typing import Literal
 
 import jax
@@ -26,6 +27,7 @@ from ibjax.sweep import (
     expand,
     failures_of,
     forecast,
+    groups,
     groups_of,
     open_sweep,
     parse_values,
@@ -41,7 +43,7 @@ from ibjax.sweep import (
 from ibjax.sweep.costs import program_key
 from ibjax.sweep.groups import read_failures
 from ibjax.sweep.lock import hold
-from ibjax.sweep.programs import compiled
+from ibjax.sweep.programs import compile_ahead, compiled
 from ibjax.sweep.record import load_record, save_record
 from ibjax.training import TrainState
 
@@ -258,6 +260,7 @@ def programs():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "Program", once)
+        patch.setattr(groups, "compile_for_later", lambda study: None)
         yield
 
 
@@ -357,6 +360,7 @@ def test_an_interrupted_sweep_goes_on(swept, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return study_of(config)
 
+    monkeypatch.setattr(groups, "cores", lambda: 1)  # the second group is not thought of before its turn
     with pytest.raises(KeyboardInterrupt):
         run_groups(sweep_of(RATES, study=stop), tmp_path, resume=True, progress=False)
     half = open_sweep(tmp_path)
@@ -503,9 +507,14 @@ def test_a_group_that_makes_no_sense_stops_alone(swept, tmp_path):
     assert failure.message in complaint(select, found, batch_size=1000)
     wanted = swept[1]["train_loss"].isel(rate=0, widths_epochs_measure_replicas=0, snapshot=slice(3))
     np.testing.assert_array_equal(found["train_loss"].isel(batch_size=0).values, wanted.values)
-    assert "no group of the sweep could be run; batch_size=1000: batch_size must" in complaint(
-        run_groups, sweep_of(Grid({"batch_size": [1000]})), progress=False
-    )
+
+
+def test_a_sweep_of_which_no_group_began_is_corrected_without_resuming(tmp_path):
+    said = complaint(run_groups, sweep_of(Grid({"batch_size": [1000]})), tmp_path, progress=False)
+    assert "no group of the sweep could be run; batch_size=1000: batch_size must" in said
+    _, failures = run_groups(sweep_of(Grid({"batch_size": [24]})), tmp_path, progress=False)
+    assert (failures, read_failures(tmp_path)) == ({}, {})
+    assert "already holds a sweep" in complaint(run_groups, sweep_of(RATES), tmp_path, progress=False)
 
 
 def test_a_group_that_does_not_fit_is_tried_again_with_other_chunks(tmp_path, monkeypatch):
@@ -618,6 +627,50 @@ def test_groups_that_differ_in_arguments_share_one_program(monkeypatch):
         assert select(found, rate=0.1)[name].values.tobytes() == alone[name].values.tobytes()
     losses = found["train_loss"].isel(snapshot=1).values.reshape(3, -1)
     assert len(np.unique(losses, axis=0)) == 3
+
+
+def test_a_group_is_compiled_while_the_one_before_it_runs(monkeypatch):
+    """By another thread, where there is a core for it; what that finds out is told at the group's turn."""
+    threads, compile_ = [], jax.stages.Lowered.compile
+
+    def watched(self, *args, **settings):
+        if not isinstance(self.out_info, TrainState):
+            threads.append(threading.current_thread().name.split("_")[0])
+        return compile_(self, *args, **settings)
+
+    def refused(study):
+        runner.compile_for_later(study)
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED")
+
+    monkeypatch.setattr(runner, "Program", PROGRAM)
+    monkeypatch.setattr(groups, "compile_for_later", refused)
+    monkeypatch.setattr(jax.stages.Lowered, "compile", watched)
+    monkeypatch.setattr(jax, "local_devices", jax.devices()[:1].copy)
+    sweep = sweep_of(Grid({"widths": [[4, 3, 2], [4, 2, 2]]}), Config(replicas=1, epochs=1))
+    found = []
+    for cores in (3, 2):
+        monkeypatch.setattr("ibjax.sweep.programs._KEPT", {})
+        monkeypatch.setattr(groups, "cores", lambda cores=cores: cores)
+        found.append(run_groups(sweep, progress=False)[0])
+    assert sorted(threads[:2]) == ["MainThread", "ibjax-compiler"]
+    assert threads[2:] == ["MainThread", "MainThread"]
+    for name in ("train_loss", "complexity"):
+        assert found[0][name].values.tobytes() == found[1][name].values.tobytes()
+
+
+def test_what_hindered_compiling_ahead_is_raised_where_the_program_is_asked_for(monkeypatch):
+    monkeypatch.setattr("ibjax.sweep.programs._KEPT", {})
+    program = jax.jit(lambda x: x + 1).lower(0.0)
+
+    def full(self):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jax.stages.Lowered, "compile", full)
+        compile_ahead(program, jax.devices()[:1])
+        with pytest.raises(jax.errors.JaxRuntimeError):
+            compiled(program, jax.devices()[:1])
+    assert compiled(program, jax.devices()[:1])(1.0) == 2  # and it is not kept
 
 
 def test_programs_with_other_constants_are_not_shared(monkeypatch):
