@@ -11,7 +11,7 @@ import numpy as np
 
 from ibjax.errors import InputError
 from ibjax.plane.schema import VARIABLES
-from ibjax.sweep import runner
+from ibjax.sweep import processes, runner
 from ibjax.sweep.groups import Sweep
 from ibjax.sweep.plan import SLOTS
 from ibjax.sweep.study import Study
@@ -54,7 +54,7 @@ class Forecast(NamedTuple):
 
     Attributes:
         groups: one entry a group.
-        devices: how many will be used.
+        devices: how many will be used, of all processes.
         programs: compilations.
         compile_seconds: of one program, measured by the probe; None without one.
         memory: bytes on one device, of the largest group.
@@ -133,7 +133,7 @@ def forecast(sweep: Sweep, *, probe: bool = True) -> Forecast:
     seconds = [group.seconds for group in found if group.seconds is not None]
     return Forecast(
         groups=tuple(found),
-        devices=max(_devices(study) for _, study in studies),
+        devices=max(min(processes.count() * len(jax.local_devices()), study.chunks) for _, study in studies),
         programs=len(programs),
         compile_seconds=compiling,
         memory=max(group.memory for group in found),
@@ -166,8 +166,14 @@ def program_key(study: Study) -> str:
     return json.dumps([str(part) for part in parts])
 
 
+def _share(study: Study) -> int:
+    """Chunks of this process; none has more than the first."""
+    return len(processes.share(range(study.chunks)))
+
+
 def _devices(study: Study) -> int:
-    return min(len(jax.local_devices()), study.chunks)
+    """Devices of this process that are used."""
+    return min(len(jax.local_devices()), _share(study))
 
 
 def _weights(study: Study) -> int:
@@ -235,7 +241,7 @@ def _seconds(study: Study, first: Study, probe: _Probe) -> float:
     def looking(s: Study) -> int:
         return s.chunk * len(s.data.measured) * sum(s.widths) * max(1, len(s.estimators))
 
-    rounds = math.ceil(study.chunks / _devices(study))
+    rounds = math.ceil(_share(study) / _devices(study))
     epochs = study.config.epochs * probe.epoch * training(study) / training(first)
     snapshots = len(study.epochs) * probe.snapshot * looking(study) / looking(first)
     return rounds * (epochs + snapshots)

@@ -24,6 +24,7 @@ from ibjax.sweep import (
     Grid,
     Study,
     Sweep,
+    costs,
     expand,
     failures_of,
     forecast,
@@ -31,6 +32,7 @@ from ibjax.sweep import (
     groups_of,
     open_sweep,
     parse_values,
+    processes,
     run_groups,
     runner,
     select,
@@ -733,6 +735,15 @@ def test_a_forecast_counts():
     more = forecast(sweep_of(Grid({"replicas": [6]})), probe=False).groups[0]
     assert (more.disk, more.chunks, more.memory) == (2 * good.disk, 3, good.memory)
     assert "no group of the sweep can be run" in complaint(forecast, sweep_of(Grid({"batch_size": [1000]})))
+
+
+def test_a_forecast_counts_the_devices_of_all_processes(monkeypatch):
+    many = study_of(Config(replicas=80))  # 40 chunks
+    probe = costs._Probe(compiling=0.0, epoch=1.0, snapshot=0.0, memory=None)
+    sweep, own = sweep_of(Grid({"replicas": [80]})), len(jax.local_devices())
+    assert (forecast(sweep, probe=False).devices, costs._seconds(many, many, probe)) == (own, 2 * 40 / own)
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    assert (forecast(sweep, probe=False).devices, costs._seconds(many, many, probe)) == (2 * own, 40 / own)
 
 
 def test_a_probe_adds_times(monkeypatch):

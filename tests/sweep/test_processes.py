@@ -25,14 +25,14 @@ SETTLED = 300
 """Seconds within which the others must have stopped; on an idle machine it takes about 31."""
 
 
-def child(folder, address, count, index, changes="{}", pause=0.0):
+def child(folder, address, count, index, changes, pause=0.0):
     """One of several processes that run the small study; ``pause`` seconds longer for every array that is written.
 
     It says when it has begun, and before and after a segment is written, with all that vouches for it.
     """
     use_every_core(1)
     plan.SEGMENT_STEPS = 6
-    with processes.joined(address, count, index) if count > 1 else contextlib.nullcontext():
+    with contextlib.nullcontext() if count == 1 else processes.joined(address, count, index):
         study = runpy.run_path(str(Path(__file__).with_name("conftest.py")))["Small"]().study(**changes)
         write, save, put = runner._write, runner.save_state, store.Store._put
 
@@ -63,28 +63,28 @@ def start(folder, count, *changes, pause=0.0) -> list[subprocess.Popen]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
+    return [
+        started([], folder, address, count, index, changes[index] if changes else {}, pause) for index in range(count)
+    ]
+
+
+def started(launcher: list[str], folder: Path, *arguments) -> subprocess.Popen:
+    """A process that is `child`, or a launcher of several."""
     path = os.pathsep.join(map(str, (ROOT, Path(__file__).parents[1])))
-    found = []
-    for index in range(count):
-        changed = changes[index] if changes else {}
-        arguments = f"{str(folder)!r}, {address!r}, {count}, {index}, {changed!r}, {pause}"
-        code = f"import runpy; runpy.run_path({__file__!r})['child']({arguments})"
-        found.append(
-            subprocess.Popen(
-                [sys.executable, "-c", code],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                env={**os.environ, "PYTHONPATH": path},
-            )
-        )
-    return found
+    code = f"import runpy; runpy.run_path({__file__!r})['child']{(str(folder), *arguments)!r}"
+    return subprocess.Popen(
+        [*launcher, sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
 
 
-def ended(started) -> list[tuple[int, str, str]]:
+def ended(running) -> list[tuple[int, str, str]]:
     """(exit status, output, errors) of all."""
-    said = [process.communicate(timeout=SETTLED) for process in started]
-    return [(process.returncode, *texts) for process, texts in zip(started, said, strict=True)]
+    said = [process.communicate(timeout=SETTLED) for process in running]
+    return [(process.returncode, *texts) for process, texts in zip(running, said, strict=True)]
 
 
 # What they agree on ----------------------------------------------------------------------------------------------
@@ -250,6 +250,25 @@ def test_two_processes_write_what_one_does(tmp_path, assert_same):
     found = ended(start(tmp_path / "run", 2))
     assert [status for status, _, _ in found] == [0, 0], found
     assert all("writing" in said for _, said, _ in found)
+    assert_same(tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.multiprocess
+@pytest.mark.parametrize(
+    ("launcher", "ready"),
+    [
+        ("mpirun --allow-run-as-root --oversubscribe -n 2", "mpirun --version"),
+        ("srun --ntasks=2 --cpus-per-task=1 --kill-on-bad-exit=1", "scontrol ping"),
+    ],
+    ids=["Open MPI", "Slurm"],
+)
+def test_a_cluster_starts_the_processes(launcher, ready, tmp_path, assert_same):
+    if not shutil.which(launcher.split()[0]) or subprocess.run(ready.split(), capture_output=True).returncode:
+        pytest.skip(f"{launcher.split()[0]} is not here, or no cluster runs")
+    ((status, said, errors),) = ended([started(launcher.split(), tmp_path / "run", None, None, None, {})])
+    assert status == 0, errors
+    assert said.count("begun") == 2
     assert_same(tmp_path / "run")
 
 
