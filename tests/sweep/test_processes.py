@@ -64,11 +64,11 @@ def start(folder, count, *changes, pause=0.0) -> list[subprocess.Popen]:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     return [
-        started([], folder, address, count, index, changes[index] if changes else {}, pause) for index in range(count)
+        launched([], folder, address, count, index, changes[index] if changes else {}, pause) for index in range(count)
     ]
 
 
-def started(launcher: list[str], folder: Path, *arguments) -> subprocess.Popen:
+def launched(launcher: list[str], folder: Path, *arguments) -> subprocess.Popen:
     """A process that is `child`, or a launcher of several."""
     path = os.pathsep.join(map(str, (ROOT, Path(__file__).parents[1])))
     code = f"import runpy; runpy.run_path({__file__!r})['child']{(str(folder), *arguments)!r}"
@@ -266,7 +266,7 @@ def test_two_processes_write_what_one_does(tmp_path, assert_same):
 def test_a_cluster_starts_the_processes(launcher, ready, tmp_path, assert_same):
     if not shutil.which(launcher.split()[0]) or subprocess.run(ready.split(), capture_output=True).returncode:
         pytest.skip(f"{launcher.split()[0]} is not here, or no cluster runs")
-    ((status, said, errors),) = ended([started(launcher.split(), tmp_path / "run", None, None, None, {})])
+    ((status, said, errors),) = ended([launched(launcher.split(), tmp_path / "run", None, None, None, {})])
     assert status == 0, errors
     assert said.count("begun") == 2
     assert_same(tmp_path / "run")
