@@ -354,7 +354,8 @@ def curve(
         betas: trade-offs, beta multiplies I(T;Y) in nats; none chooses them from the transitions and the bounds.
         tolerance: nats that each Lagrangian may be above the smallest possible.
         counts: the table counts observations: divide it by its sum.
-        transitions: locate where the number of clusters changes, for two labels and beta up to 64.
+        transitions: locate where the number of clusters changes, up to beta 64; with many labels and inputs this takes
+            minutes.
         figures: draw the curve, the tree of clusters and the encoders.
     """
     from ibjax import bottleneck
@@ -363,16 +364,17 @@ def curve(
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder with --out")
     settings: dict[str, Any] = {"tolerance": tolerance}
-    two = bottleneck.reduce(joint).table.p_y_given_x.shape[1] == 2
     found_transitions: tuple[Any, ...] = ()
     with _working(f"solving {table.name}") as say:
         if betas:
             found = bottleneck.curve(joint, betas, **settings)
         else:
             found = bottleneck.curve(joint, progress=lambda so_far: say(f"{len(so_far.beta)} betas"), **settings)
-        if transitions and two:
+        if transitions:
             say("locating transitions")
-            found_transitions = bottleneck.transitions(joint)
+            found_transitions = bottleneck.transitions(
+                joint, progress=lambda so_far: say(f"{len(so_far)} transitions, the last at {so_far[-1].beta:.4g}")
+            )
             if not betas:
                 # Close to each on both sides, where the figures are to show a step.
                 sides = [one.beta * side for one in found_transitions for side in (1 - 1e-4, 1 + 1e-4)]
@@ -380,8 +382,6 @@ def curve(
     out.mkdir(parents=True, exist_ok=True)
     _write_curve(found, out / "curve.csv")
     _print_curve(found, found_transitions, table.name)
-    if transitions and not two:
-        Console().print("transitions are located for two labels only", highlight=False)
     console = Console(stderr=True, soft_wrap=True)
     console.print(f"{len(found.beta)} solutions in {out / 'curve.csv'}", highlight=False)
     if figures:

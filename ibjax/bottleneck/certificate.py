@@ -23,6 +23,8 @@ CLIMBS = (4, 1), (8, 4), (20, 16), (60, 64)
 """Ascents of c by the multi-start search, and the share of the starts that makes them, one of so many."""
 FEWEST = 32
 """So many starts, where there are so many, make all ascents but the last."""
+LONGEST, HOPE = 3000, 10.0
+"""Most ascents of a thorough search; multiple of what geometric convergence leaves that an ascent may still rise."""
 PEAKS = 8
 """Starts that make the last ascents, at least."""
 
@@ -88,11 +90,14 @@ def optimality_gap(
             found = Gap(np.maximum(bound, 0.0), "certified", point)
         return found._replace(point=np.insert(found.point, np.flatnonzero(~used) - np.arange((~used).sum()), 0, axis=1))
     with jax.enable_x64(True):
-        value, point = jax.lax.map(
-            lambda lane: jax.tree.map(lambda a: a[0], search(jnp.asarray(p_x), jnp.asarray(p_y_given_x), *lane)),
-            tuple(jnp.asarray(a, jnp.float64) for a in (beta, log_z, decoder)),
-        )
+        value, point = _search_lanes(*(jnp.asarray(a, jnp.float64) for a in (p_x, p_y_given_x, beta, log_z, decoder)))
     return Gap(np.maximum(np.asarray(value), 0.0), "searched", np.exp(np.asarray(point)))
+
+
+@jax.jit
+def _search_lanes(p_x, p_y_given_x, *lanes):
+    """The highest peak that `search` finds, lane after lane."""
+    return jax.lax.map(lambda lane: jax.tree.map(lambda a: a[0], search(p_x, p_y_given_x, *lane, LONGEST)), lanes)
 
 
 def certifiable(p_x: np.ndarray, p_y_given_x: np.ndarray) -> bool:
@@ -198,7 +203,9 @@ def _log_c(log_a, u, beta, lane, z):
 
 
 @jax.jit
-def search(p_x: Any, p_y_given_x: Any, beta: Any, log_z: Any, decoder: Any) -> tuple[jax.Array, jax.Array]:
+def search(
+    p_x: Any, p_y_given_x: Any, beta: Any, log_z: Any, decoder: Any, longest: Any = 0
+) -> tuple[jax.Array, jax.Array]:
     """Peaks of ln c that ascents ``s <- sum_x a(x) p(y|x) / sum_x a(x)`` reach, a(x) the terms of c.
 
     An ascent never lowers c. They start from every p(y|x) and every cluster: a cluster is a stationary point of c, but
@@ -210,6 +217,8 @@ def search(p_x: Any, p_y_given_x: Any, beta: Any, log_z: Any, decoder: Any) -> t
         beta: the trade-off of one lane.
         log_z: ln Z(x), shape (n,).
         decoder: p(y|t), shape (T, |Y|).
+        longest: so many ascents more at most, of the starts that are left and may yet rise above 1: next to a
+            transition, where the peak of the cluster that is missed is flat, hundreds.
 
     Returns:
         ln c in decreasing order, and ln s, of the places where the last ascents began or ended; the first is the
@@ -235,11 +244,28 @@ def search(p_x: Any, p_y_given_x: Any, beta: Any, log_z: Any, decoder: Any) -> t
         size = min(total, max(total // share, PEAKS if climbs == last else FEWEST))
         if seen:
             log_s, value, gain = seen[-1]
-            _, best = jax.lax.top_k(jnp.nan_to_num(value + last * gain, nan=jnp.inf), size)
+            # What has arrived, as most clusters have, is seen and keeps no place.
+            hope = jnp.where(gain > EPS, jnp.nan_to_num(value + last * gain, nan=jnp.inf), -jnp.inf)
+            _, best = jax.lax.top_k(hope, size)
             log_s = log_s[best]
         value = jnp.full(size, -jnp.inf, log_s.dtype)
         log_s, _, gain = jax.lax.fori_loop(0, climbs, climb, (log_s, value, value))
         seen.append((log_s, logsumexp(terms(log_s), axis=0), gain))
+    # The peak of a cluster that is about to be born is flat: what may yet rise above 1 by its pace goes on.
+    log_s, value, gain = seen[-1]
+
+    def rises(carry):
+        _, value, gain, pace, step = carry
+        return (step < longest) & ((gain > EPS) & (value + HOPE * gain / (1 - pace) > 0)).any()
+
+    def go_on(carry):
+        log_s, value, before, _, step = carry
+        log_s, value, gain = climb(0, (log_s, value, before))
+        return log_s, value, gain, jnp.clip(gain / jnp.where(before > 0, before, 1.0), 0.0, 0.999), step + 1
+
+    log_s, *_ = climb(0, (log_s, value, gain))
+    log_s, *_ = jax.lax.while_loop(rises, go_on, (log_s, value, gain, jnp.full_like(gain, 0.999), 0))
+    seen.append((log_s, logsumexp(terms(log_s), axis=0), gain))
     # Those that stopped early count as they are.
     places, values = (jnp.concatenate([stage[i] for stage in seen]) for i in (0, 1))
     value, best = jax.lax.top_k(jnp.nan_to_num(values, nan=jnp.inf), min(total, FEWEST))

@@ -126,15 +126,16 @@ def solve_lanes(
     method: str = "auto",
     tolerance: float,
     max_iterations: int,
+    longest: int = 0,
 ) -> Lanes:
-    """Solve a reduced table at every beta, see `ibjax.bottleneck.solve`."""
+    """Solve a reduced table at every beta, see `ibjax.bottleneck.solve`; for ``longest`` see `solve_many_labels`."""
     order = np.argsort(beta, kind="stable")
     back = np.argsort(order, kind="stable")
     with jax.enable_x64(True):
         few = table.p_y_given_x.shape[1] <= FEW_LABELS
         if method == "auto" and not few:
             one = Table(*(a[None] for a in table))
-            lanes = _many_labels(one, np.zeros(len(beta), np.int32), beta[order], tolerance, max_iterations)
+            lanes = _many_labels(one, np.zeros(len(beta), np.int32), beta[order], tolerance, max_iterations, longest)
         else:
             run = _insertion if method == "auto" else _blahut_arimoto
             lanes = run(table, beta[order], tolerance, max_iterations)
@@ -331,8 +332,10 @@ def _finish(beta: np.ndarray, state: _State, kind: GapKind, tolerance: float) ->
     )
 
 
-def _many_labels(tables: Table, problem: np.ndarray, beta: np.ndarray, tolerance: float, max_iterations: int) -> Lanes:
-    found = solve_many_labels(tables, problem, beta, tolerance, max_iterations)
+def _many_labels(
+    tables: Table, problem: np.ndarray, beta: np.ndarray, tolerance: float, max_iterations: int, longest: int = 0
+) -> Lanes:
+    found = solve_many_labels(tables, problem, beta, tolerance, max_iterations, longest)
     slots = max(len(c.log_weights) for c in found.clusters)
     weights = np.zeros((len(beta), slots))
     log_s = np.zeros((len(beta), slots, tables.p_y_given_x.shape[2]))

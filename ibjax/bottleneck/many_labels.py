@@ -34,6 +34,8 @@ BLOCK = 30
 """Evaluations between two looks at who is done, where lanes share a program."""
 NEWTON_STEPS = 10
 """Steps of Newton's method for a lane that the iteration has not finished."""
+FOLLOW_STEPS = 30
+"""Most of these steps to another beta."""
 NEWTON_LIMIT = 1 << 24
 """Inputs times clusters times labels above which the iteration goes on alone, for Newton's steps would be long."""
 SLOTS = (16, 32, 64, 256, 1024)
@@ -75,7 +77,12 @@ class Solved(NamedTuple):
 
 
 def solve_many_labels(
-    tables: Table, problem: np.ndarray, beta: np.ndarray, tolerance: float, max_iterations: int
+    tables: Table,
+    problem: np.ndarray,
+    beta: np.ndarray,
+    tolerance: float,
+    max_iterations: int,
+    longest: int = 0,
 ) -> Solved:
     """Solve reduced tables at many betas, in double precision.
 
@@ -93,6 +100,7 @@ def solve_many_labels(
         beta: shape (lanes,).
         tolerance: of the gap, nats.
         max_iterations: evaluations of the map; the last round may exceed it.
+        longest: see `ibjax.bottleneck.certificate.search`.
     """
     lanes, inputs = len(beta), tables.p_x.shape[1]
     state = _State(
@@ -101,7 +109,7 @@ def solve_many_labels(
     clusters, gap = state.clusters, np.full(lanes, np.inf)
     p_x, p = (jnp.asarray(a) for a in tables)
     certified = len(tables.p_x) == 1 and certifiable(tables.p_x[0], tables.p_y_given_x[0])
-    work = _Work(p_x, p, problem, beta, max_iterations, certified)
+    work = _Work(p_x, p, problem, beta, max_iterations, certified, longest)
     many = np.flatnonzero([len(c.log_weights) > 1 for c in clusters])
     first = work._replace(max_iterations=min(FIRST, max_iterations))
     _improve(first, state, many, max(LOOSE, tolerance / 2), False)
@@ -128,6 +136,57 @@ def solve_many_labels(
     return _tidy(work, state, gap, tolerance)
 
 
+class Followed(NamedTuple):
+    """Clusters at another beta.
+
+    Attributes:
+        clusters: none more than before.
+        instability: of the least stable: above 1 it wants to split.
+        gap: nats.
+    """
+
+    clusters: Clusters
+    instability: float
+    gap: float
+
+
+def follow(table: Table, clusters: Clusters, beta: float, tolerance: float) -> Followed:
+    """Take clusters to a beta nearby, in double precision: none is added, and one that is not needed fades.
+
+    Args:
+        table: p(x) and p(y|x) of distinct rows.
+        clusters: solution at a beta nearby.
+        beta: where to.
+        tolerance: of the gap, nats.
+    """
+    p_x, p = table
+    used = len(clusters.log_weights)
+    ((_, log_weights, log_decoder),) = _by_size([clusters], len(p_x), np.zeros(1, np.int64))
+    log_weights, log_decoder, log_z = _follow_lane(p_x, p, beta, log_weights[0], log_decoder[0], tolerance)
+    weights, decoder = np.exp(log_weights[:used]), np.exp(log_decoder[:used])
+    joint = np.asarray(log_likelihood(beta, p, log_decoder[:used])) + (np.log(p_x) - log_z)[:, None]
+    q = np.exp(joint - joint.max(axis=0))
+    q /= q.sum(axis=0)
+    # The largest eigenvalues of beta Cov(p(y|x) | t) / sqrt(p(y|t) p(y'|t)), as in `insertion`.
+    scaled = (p[:, None] - decoder) / np.sqrt(np.maximum(decoder, np.exp(LOG_FLOOR)))
+    values = np.linalg.eigvalsh(beta * np.einsum("nt,nty,ntz->tyz", q, scaled, scaled))[:, -1]
+    heavy = np.resize(decoder[np.argsort(-weights)], (max(used, HEAVIEST), p.shape[1]))
+    found = optimality_gap(p_x, p, np.array([beta]), log_z[None], heavy[None], tolerance=tolerance / 10)
+    live = weights >= LIGHT
+    new = Clusters(log_weights[:used], log_decoder[:used])
+    return Followed(new, float(values[live].max()), float(found.gap[0]))
+
+
+@jax.jit
+def _newton_lane(p_x, p, beta, log_weights, log_decoder, tolerance):
+    *clusters, _ = newton(p_x, p, beta, log_weights, log_decoder, steps=FOLLOW_STEPS, tolerance=tolerance)
+    return *clusters, _end(p_x, p, beta, *clusters)[0]
+
+
+def _follow_lane(*arguments) -> list[np.ndarray]:
+    return [np.asarray(a) for a in _newton_lane(*(jnp.asarray(a, jnp.float64) for a in arguments))]
+
+
 class _Work(NamedTuple):
     """What all lanes are given: tables, stacked, which of them is a lane's, and beta."""
 
@@ -137,6 +196,7 @@ class _Work(NamedTuple):
     beta: np.ndarray
     max_iterations: int
     certified: bool
+    longest: int
 
 
 def _start(tables: Table, problem: np.ndarray, beta: np.ndarray) -> list[Clusters]:
@@ -293,7 +353,7 @@ def _inspect(work: _Work, state: _State, lanes: np.ndarray, tolerance: float) ->
     order = np.stack([_heaviest(state.clusters[i]) for i in lanes])
     weights = np.stack([np.exp(state.clusters[i].log_weights[o]) for i, o in zip(lanes, order, strict=True)])
     decoder = np.stack([np.exp(state.clusters[i].log_decoder[o]) for i, o in zip(lanes, order, strict=True)])
-    run = functools.partial(_inspect_chunk, (work.p_x, work.p_y_given_x))
+    run = functools.partial(_inspect_chunk, (work.p_x, work.p_y_given_x), work.longest)
     arrays = work.problem[lanes], work.beta[lanes], state.log_z[lanes], weights, decoder
     excess, missing, points, gain, least, halves = in_chunks(run, *arrays, chunk=_chunk(work.p_x.shape[1] ** 2))
     gap = np.maximum(np.maximum(excess, state.residual[lanes]), 0.0)
@@ -323,11 +383,12 @@ def _heaviest(clusters: Clusters) -> np.ndarray:
 
 
 @jax.jit
-def _inspect_chunk(tables, problem, beta, log_z, weights, decoder):
+def _inspect_chunk(tables, longest, problem, beta, log_z, weights, decoder):
     def lane(problem, beta, log_z, weights, decoder):
         p_x, p = (a[problem] for a in tables)
         gain, least, places = _split(p_x, p, beta, log_z, weights, decoder)
-        value, points = search(p_x, p, beta, log_z, jnp.concatenate([decoder, places.reshape(-1, p.shape[1])]))
+        places_too = jnp.concatenate([decoder, places.reshape(-1, p.shape[1])])
+        value, points = search(p_x, p, beta, log_z, places_too, longest)
         ratio = jnp.exp(log_likelihood(beta, p, points) - log_z[:, None])
         missing, indices = _missing(p_x, ratio)
         best = jnp.argmax(gain)

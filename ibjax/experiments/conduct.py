@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -189,7 +190,9 @@ def interval(claim: Claim) -> str:
     Where the bounds coincide the replicas were alike, and the bootstrap knows nothing of those that may differ: this is
     said instead of an interval without width. Of n alike, at least 0.025^(1/n) of all are, at 0.95 (see
     `ibjax.plane.share`), but how far the rest lie is unknown, unless the statistic has bounds
-    (`ibjax.plane.bounded_mean`).
+    (`ibjax.plane.bounded_mean`). Of one replica there are no bounds, of none there is nothing.
     """
     value, low, high = (f"{number:.3g}" for number in claim.estimate)
+    if math.isnan(claim.estimate.low):
+        return "undefined" if math.isnan(claim.estimate.value) else f"{value}, no interval"
     return f"{value}, no spread" if claim.estimate.low == claim.estimate.high else f"{value} [{low}, {high}]"

@@ -1,5 +1,6 @@
 """The information bottleneck in pictures: the curve and its bounds, the soft clustering, the tree of clusters."""
 
+import collections
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,8 @@ ROOM_ABOVE = 1.14
 """Height of the axes in units of I(X;Y): the region beyond the bound is to be seen as one."""
 LINE_OF_TEXT = 0.052
 """Height of a transition's label as a share of the axes."""
+FEW, APART, ASIDE = 6, 0.07, 0.7
+"""Of more transitions those near the last one, as a share of the axes, have no label; where labels begin at most."""
 
 
 @style()
@@ -145,34 +148,54 @@ def _mark_transitions(axes: Axes, data: xr.Dataset, transitions: Sequence[Transi
             ends = (1 - share) * ends[:1] + share * ends[1:]
         marks.append((one, ends))
     to_share = axes.transData + axes.transAxes.inverted()
+    labelled, last = set(), -math.inf
+    for one, ends in marks:
+        across, _ = to_share.transform(ends.mean(axis=0))
+        if len(marks) <= FEW or across - last >= APART:
+            labelled.add(one)
+            last = across
     ceiling = math.inf
     for one, ends in reversed(marks):
         color, marker = TRANSITION_LOOK[one.kind]
         axes.plot(*ends.T, color=color, marker=marker, ms=6, mec="white", mew=0.6, lw=2.5, zorder=5, clip_on=False)
+        if one not in labelled:
+            continue
         middle = ends.mean(axis=0)
         across, up = to_share.transform(middle)
         below = max(min(up - 0.09, ceiling - LINE_OF_TEXT), 0.02)
         if below > ceiling - LINE_OF_TEXT:  # no room for more labels
             continue
         ceiling = below
+        beside = across + 0.05 <= ASIDE  # else the point is above its label, and a line from the side would cross it
         axes.annotate(
             f"β = {one.beta:.4g}, {one.before} → {one.after} clusters",
             tuple(middle),
-            xytext=(min(across + 0.05, 0.7), below),
+            xytext=(min(across + 0.05, ASIDE), below),
             textcoords="axes fraction",
             color=color,
             fontsize=8,
             va="center",
             bbox={"facecolor": "white", "alpha": 0.8, "pad": 0.8, "lw": 0},  # over layers' paths
-            arrowprops={"arrowstyle": "-", "color": color, "lw": 0.6, "shrinkA": 1, "shrinkB": 3, "relpos": (0, 0.5)},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": color,
+                "lw": 0.6,
+                "shrinkA": 1,
+                "shrinkB": 3,
+                "relpos": (0, 0.5) if beside else (0.5, 1),
+            },
             zorder=7,
         )
-    kinds = {one.kind for one, _ in marks}
+    kinds = collections.Counter(one.kind for one, _ in marks)
     return [
-        Line2D([], [], ls="", color=color, marker=marker, mec="white", ms=7, label=f"{kind} transition")
+        Line2D([], [], ls="", color=color, marker=marker, mec="white", ms=7, label=_counted(kinds[kind], kind))
         for kind, (color, marker) in TRANSITION_LOOK.items()
         if kind in kinds
     ]
+
+
+def _counted(count: int, kind: str) -> str:
+    return f"{kind} transition" if count == 1 else f"{count} {kind} transitions"
 
 
 @style()

@@ -161,6 +161,8 @@ def test_an_interval_without_width_is_none():
     claim = szt.claims(planted())[0]
     shown = [interval(claim._replace(estimate=Estimate(0.0, 0.0, high))) for high in (0.25, 0.0, np.nan)]
     assert shown == ["0 [0, 0.25]", "0, no spread", "0 [0, nan]"]
+    unknown = [interval(claim._replace(estimate=Estimate(value, np.nan, np.nan))) for value in (1.5, np.nan)]
+    assert unknown == ["1.5, no interval", "undefined"]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
