@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import io
 import json
+import re
 import sys
 import time
 import warnings
@@ -31,6 +32,11 @@ _SHOWN = 40
 """Groups of a sweep that are printed."""
 _NUMBERS = 50
 """Characters that the columns of numbers take in a table of a sweep's groups."""
+_OF_A_KIND = re.compile(
+    r"^Error parsing (--[\w-]+): .*('[^']*')[^']*? Argument helptext: \1 (\S.*?) (?=[A-Z][a-z])(.*?)\.? "
+    r"\(default: (.*?)\)(?=;)"
+)
+"""What tyro says of a value that is not of an option's kind, with all that it has tried."""
 _ALL = "all"
 """Stands for every experiment."""
 
@@ -617,7 +623,8 @@ def _parse(parser: Callable[..., Any], args: Sequence[str], **settings: Any) -> 
         # Without the box, which is of + and - where the terminal has no better.
         said = [line for line in lines if line and line[0] not in "╭╰─+" and not line.startswith("---")]
         text = " ".join(said).removeprefix("Error parsing config: ")
-        raise InputError(text.replace(" For full helptext", "; for full helptext")) from None
+        text = text.replace(" For full helptext", "; for full helptext")
+        raise InputError(_OF_A_KIND.sub(r"\1 takes \3, not \2: \4 (default: \5)", text)) from None
 
 
 def _read_samples(file: Path, names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:

@@ -288,6 +288,14 @@ def test_all_replicas_lost(tmp_path):
         ),
         ("run szt --preset=", ["unknown preset of szt ''", "Choose from deck"]),
         ("run szt --preset", ["--preset needs a value"]),
+        (
+            "run szt --epochs many",
+            ["ibjax: --epochs takes INT, not 'many': Passes over the training set (default: 10000)"],
+        ),
+        (
+            "run edge-mnist --images mnist",
+            ["ibjax: --images takes {None}|INT, not 'mnist': Train on the first so many"],
+        ),
         ("run szt --activation tahn", ["unknown activation 'tahn': did you mean 'tanh'? Choose from tanh, relu"]),
         ("run szt --optimizer adan", ["unknown optimizer 'adan': did you mean 'adam'? Choose from sgd"]),
         ("run szt --initializer glorot", ["unknown initializer 'glorot'", "Choose from idnns, ibsgd, lorenzen"]),
