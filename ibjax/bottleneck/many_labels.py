@@ -168,8 +168,8 @@ def follow(table: Table, clusters: Clusters, beta: float, tolerance: float) -> F
     q = np.exp(joint - joint.max(axis=0))
     q /= q.sum(axis=0)
     # The largest eigenvalues of beta Cov(p(y|x) | t) / sqrt(p(y|t) p(y'|t)), as in `insertion`.
-    scaled = (p[:, None] - decoder) / np.sqrt(np.maximum(decoder, np.exp(LOG_FLOOR)))
-    values = np.linalg.eigvalsh(beta * np.einsum("nt,nty,ntz->tyz", q, scaled, scaled))[:, -1]
+    scaled = (p - decoder[:, None]) / np.sqrt(np.maximum(decoder[:, None], np.exp(LOG_FLOOR)))  # (T, n, |Y|)
+    values = np.linalg.eigvalsh(beta * np.swapaxes(scaled * q.T[:, :, None], 1, 2) @ scaled)[:, -1]
     heavy = np.resize(decoder[np.argsort(-weights)], (max(used, HEAVIEST), p.shape[1]))
     found = optimality_gap(p_x, p, np.array([beta]), log_z[None], heavy[None], tolerance=tolerance / 10)
     live = weights >= LIGHT
@@ -387,8 +387,8 @@ def _inspect_chunk(tables, longest, problem, beta, log_z, weights, decoder):
     def lane(problem, beta, log_z, weights, decoder):
         p_x, p = (a[problem] for a in tables)
         gain, least, places = _split(p_x, p, beta, log_z, weights, decoder)
-        places_too = jnp.concatenate([decoder, places.reshape(-1, p.shape[1])])
-        value, points = search(p_x, p, beta, log_z, places_too, longest)
+        starts = jnp.concatenate([decoder, places.reshape(-1, p.shape[1])])
+        value, points = search(p_x, p, beta, log_z, starts, longest)
         ratio = jnp.exp(log_likelihood(beta, p, points) - log_z[:, None])
         missing, indices = _missing(p_x, ratio)
         best = jnp.argmax(gain)

@@ -162,7 +162,8 @@ def _follow(table: Table, low: Lanes, high: float) -> tuple[float, float]:
     live = low.marginal[0] > 0
     weights, decoder = low.marginal[0][live], low.decoder[0][live]
     with jax.enable_x64(True):
-        optimal = (_two_labels if decoder.shape[1] == 2 else _many_labels)(table, weights, decoder, right)
+        two = decoder.shape[1] == 2
+        optimal = _two_labels(table, weights, decoder, right) if two else _many_labels(table, weights, decoder)
         while right - left > PRECISION * right:
             middle = (left + right) / 2
             left, right = (middle, right) if optimal(middle) else (left, middle)
@@ -189,9 +190,8 @@ def _two_labels(table: Table, weights: np.ndarray, decoder: np.ndarray, high: fl
     return optimal
 
 
-def _many_labels(table: Table, weights: np.ndarray, decoder: np.ndarray, high: float) -> Callable[[float], bool]:
+def _many_labels(table: Table, weights: np.ndarray, decoder: np.ndarray) -> Callable[[float], bool]:
     """Likewise."""
-    del high
     clusters = Clusters(np.log(weights), np.maximum(np.log(np.maximum(decoder, np.exp(LOG_FLOOR))), LOG_FLOOR))
 
     def optimal(beta: float) -> bool:
