@@ -2,10 +2,10 @@
 
     python benchmarks/gallery.py runs/all-quick
 
-reads ``runs/all-quick/NAME`` for every experiment there is, and writes their sections of ``gallery.md`` beside this
-file and their figures in ``figures``; sections of other experiments stay as they are. With
-``--debate`` it writes the table of the debate too (see `debate.py`), into the README. What is in the repository was
-made from runs at the sizes that its commands say.
+reads ``runs/all-quick/NAME`` for every experiment there is, and further runs of it in ``NAME.ANYTHING``, and writes
+their sections of ``gallery.md`` beside this file and their figures in ``figures``; other sections stay as they are.
+With ``--debate`` it writes the table of the debate too (see `debate.py`), into the README. What is in the repository
+was made from runs at the sizes that its commands say.
 """
 
 import argparse
@@ -40,17 +40,22 @@ def main() -> None:
     page = HERE / "gallery.md"
     sections = sections_of(page.read_text()) if page.exists() else {}
     found = {}
-    for name in EXPERIMENTS:
-        folder = runs / name
-        if folder.is_dir() and experiment_in(folder) == name:
-            found[name] = judge(folder)
-            sections[name] = section(name, folder, found[name])
-    page.write_text(
-        "\n".join(["# What reproduces", "", _PREFACE, *(sections[n] for n in EXPERIMENTS if n in sections)])
-    )
+    for folder in sorted(runs.iterdir()):
+        if _experiment(folder.name) in EXPERIMENTS and experiment_in(folder) == _experiment(folder.name):
+            found[folder.name] = judge(folder)
+            sections[folder.name] = section(folder, found[folder.name])
+    order = list(EXPERIMENTS)
+    names = sorted(sections, key=lambda name: (order.index(_experiment(name)), name))
+    page.write_text("\n".join(["# What reproduces", "", _PREFACE, *(sections[name] for name in names)]))
     if args.debate:
         readme = HERE.parent / "README.md"
-        readme.write_text(put_into(readme.read_text(), debate(found)))
+        own = {name: claims for name, claims in found.items() if name in EXPERIMENTS}
+        readme.write_text(put_into(readme.read_text(), debate(own)))
+
+
+def _experiment(name: str) -> str:
+    """Of a folder or a section."""
+    return name.partition(".")[0]
 
 
 def sections_of(page: str) -> dict[str, str]:
@@ -58,17 +63,20 @@ def sections_of(page: str) -> dict[str, str]:
     return {text.partition("\n")[0]: f"## {text}" for text in page.split("\n## ")[1:]}
 
 
-def section(name: str, folder: Path, claims: Sequence[Claim]) -> str:
-    """Draw an experiment's figure and write its section."""
+def section(folder: Path, claims: Sequence[Claim]) -> str:
+    """Draw a run's figure and write its section."""
+    name = _experiment(folder.name)
     experiment = EXPERIMENTS[name]
     figure = experiment.figure(ibjax.open(folder).load())
-    figure.savefig(HERE / "figures" / f"{name}.png", dpi=DOTS)
+    figure.savefig(HERE / "figures" / f"{folder.name}.png", dpi=DOTS)
     table = claims_markdown([(name, claims)])
     if len(claims) > LONG:
         table = f"<details><summary>{len(claims)} claims</summary>\n\n{table}\n</details>\n"
     title = f"{experiment.summary[0].upper()}{experiment.summary[1:]}."
-    image = f"![{experiment.summary}](figures/{name}.png)"
-    return "\n".join([f"## {name}", "", title, "", "```bash", command(name, folder), "```", "", image, "", table])
+    image = f"![{experiment.summary}](figures/{folder.name}.png)"
+    return "\n".join(
+        [f"## {folder.name}", "", title, "", "```bash", command(name, folder), "```", "", image, "", table]
+    )
 
 
 _PREFACE = """\
