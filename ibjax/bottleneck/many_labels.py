@@ -162,29 +162,28 @@ def follow(table: Table, clusters: Clusters, beta: float, tolerance: float) -> F
     p_x, p = table
     used = len(clusters.log_weights)
     ((_, log_weights, log_decoder),) = _by_size([clusters], len(p_x), np.zeros(1, np.int64))
-    log_weights, log_decoder, log_z = _follow_lane(p_x, p, beta, log_weights[0], log_decoder[0], tolerance)
-    weights, decoder = np.exp(log_weights[:used]), np.exp(log_decoder[:used])
-    joint = np.asarray(log_likelihood(beta, p, log_decoder[:used])) + (np.log(p_x) - log_z)[:, None]
-    q = np.exp(joint - joint.max(axis=0))
-    q /= q.sum(axis=0)
+    arguments = p_x, p, beta, log_weights[0], log_decoder[0], tolerance
+    found = _follow_lane(*(jnp.asarray(a, jnp.float64) for a in arguments))
+    log_weights, log_decoder, log_z, residual, q = (np.asarray(a) for a in found)
+    new, q = Clusters(log_weights[:used], log_decoder[:used]), q[:, :used]
+    decoder = np.exp(new.log_decoder)
     # The largest eigenvalues of beta Cov(p(y|x) | t) / sqrt(p(y|t) p(y'|t)), as in `insertion`.
     scaled = (p - decoder[:, None]) / np.sqrt(np.maximum(decoder[:, None], np.exp(LOG_FLOOR)))  # (T, n, |Y|)
     values = np.linalg.eigvalsh(beta * np.swapaxes(scaled * q.T[:, :, None], 1, 2) @ scaled)[:, -1]
-    heavy = np.resize(decoder[np.argsort(-weights)], (max(used, HEAVIEST), p.shape[1]))
-    found = optimality_gap(p_x, p, np.array([beta]), log_z[None], heavy[None], tolerance=tolerance / 10)
-    live = weights >= LIGHT
-    new = Clusters(log_weights[:used], log_decoder[:used])
-    return Followed(new, float(values[live].max()), float(found.gap[0]))
+    bound = optimality_gap(
+        p_x, p, np.array([beta]), log_z[None], decoder[None, _heaviest(new)], tolerance=tolerance / 10
+    )
+    live = np.exp(new.log_weights) >= LIGHT
+    return Followed(new, float(values[live].max()), max(float(bound.gap[0]), float(residual)))
 
 
 @jax.jit
-def _newton_lane(p_x, p, beta, log_weights, log_decoder, tolerance):
+def _follow_lane(p_x, p, beta, log_weights, log_decoder, tolerance):
+    """The clusters, ln Z(x), ln max_t c(p(y|t)), and p(x|t) of every cluster, shape (n, T)."""
     *clusters, _ = newton(p_x, p, beta, log_weights, log_decoder, steps=FOLLOW_STEPS, tolerance=tolerance)
-    return *clusters, _end(p_x, p, beta, *clusters)[0]
-
-
-def _follow_lane(*arguments) -> list[np.ndarray]:
-    return [np.asarray(a) for a in _newton_lane(*(jnp.asarray(a, jnp.float64) for a in arguments))]
+    log_z, residual = _end(p_x, p, beta, *clusters)
+    q = jax.nn.softmax(log_likelihood(beta, p, clusters[1]) + (jnp.log(p_x) - log_z)[:, None], axis=0)
+    return *clusters, log_z, residual, q
 
 
 class _Work(NamedTuple):

@@ -161,19 +161,9 @@ def program_key(study: Study) -> str:
         study.inside,
         study.keeps_parameters,
         study.chunk,
-        _devices(study),
+        runner.devices_for(study),
     )
     return json.dumps([str(part) for part in parts])
-
-
-def _share(study: Study) -> int:
-    """Chunks of this process; none has more than the first."""
-    return len(processes.share(range(study.chunks)))
-
-
-def _devices(study: Study) -> int:
-    """Devices of this process that are used."""
-    return min(len(jax.local_devices()), _share(study))
 
 
 def _weights(study: Study) -> int:
@@ -210,7 +200,7 @@ def _disk(study: Study) -> int:
 
 def _probe(study: Study) -> _Probe:
     """Compile a study's program and train it for a moment."""
-    program = runner.Program(study, _devices(study))
+    program = runner.Program(study, runner.devices_for(study))
     state = program.begin(np.arange(program.devices * study.chunk) % study.replicas)
 
     def timed(epochs: int, looks: int) -> float:
@@ -241,7 +231,8 @@ def _seconds(study: Study, first: Study, probe: _Probe) -> float:
     def looking(s: Study) -> int:
         return s.chunk * len(s.data.measured) * sum(s.widths) * max(1, len(s.estimators))
 
-    rounds = math.ceil(_share(study) / _devices(study))
+    # No process has more chunks than the first, which foresees.
+    rounds = math.ceil(len(processes.share(range(study.chunks))) / runner.devices_for(study))
     epochs = study.config.epochs * probe.epoch * training(study) / training(first)
     snapshots = len(study.epochs) * probe.snapshot * looking(study) / looking(first)
     return rounds * (epochs + snapshots)

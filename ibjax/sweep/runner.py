@@ -333,10 +333,15 @@ def _trace(study: Study, devices: int) -> _Traced:
     return _Traced(starting, going, own, sharding, data)
 
 
+def devices_for(study: Study) -> int:
+    """Devices of this process that a study uses when all of it is still to be trained."""
+    return min(len(jax.local_devices()), len(processes.share(range(study.chunks))))
+
+
 def compile_for_later(study: Study) -> None:
     """Begin to compile a study's programs in a thread, so that `run` finds them; returns once they are traced."""
-    if mine := processes.share(range(study.chunks)):
-        traced = _trace(study, min(len(jax.local_devices()), len(mine)))
+    if devices := devices_for(study):
+        traced = _trace(study, devices)
         for program in (traced.begin, traced.go):
             compile_ahead(program, traced.devices)
 
