@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import sys
 import tomllib
+import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,7 +76,7 @@ def run_sweep(
 ) -> xr.Dataset:
     """Run an experiment at every combination of a grid's values, each with all its replicas.
 
-    The room `ibjax.sweep` has the name that a verb would like to have, so this one is ``ibjax.run_sweep``.
+    ``ibjax.sweep(...)``, the room `ibjax.sweep` called, does the same.
 
     Args:
         config: the experiment's config; what the grid does not name stays as it is there.
@@ -100,6 +102,17 @@ def run_sweep(
     """
     grid = Grid(grid) if isinstance(grid, Mapping) else grid
     return run_groups(make_sweep(config, grid, limit=limit), out, resume=resume, progress=progress)[0]
+
+
+class _Called(types.ModuleType):
+    """The room `ibjax.sweep` as a verb. It knows no experiment; this one, which every config comes with, lends it."""
+
+    def __call__(self, *args: Any, **settings: Any) -> xr.Dataset:
+        """Run an experiment over a grid of settings, see `run_sweep`."""
+        return run_sweep(*args, **settings)
+
+
+sys.modules["ibjax.sweep"].__class__ = _Called
 
 
 def read_sweep(file: str | Path) -> SweepFile:

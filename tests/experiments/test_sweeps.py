@@ -105,6 +105,17 @@ def test_a_group_is_named_where_the_config_refuses_it():
         run_sweep(SZT(), Grid({"seed": [1, 2, 3]}), limit=2)
 
 
+@pytest.mark.parametrize("verb", [ibjax.sweep, ibjax.run_sweep])
+def test_the_verb_by_both_its_names(verb):
+    """And with a plain mapping for a grid."""
+    with pytest.raises(InputError, match="the limit is 2"):
+        verb(SZT(), {"seed": [1, 2, 3]}, limit=2)
+    with pytest.raises(InputError, match="did you mean 'activation'"):
+        verb(SZT(), {"activatoin": ["tanh"]})
+    with pytest.raises(InputError, match="seed has no values"):
+        verb(SZT(), {"seed": []})
+
+
 def test_the_chunk_size_is_no_part_of_what_a_sweep_is():
     one, other = (make_sweep(SZT(chunk_size=size), Grid({"seed": [1]})).identity for size in (1, 2))
     assert one == other
