@@ -15,8 +15,7 @@ from timing import machine, median_seconds, row
 from ibjax.bottleneck import curve, solve, solve_many
 
 BIT = np.log(2)
-PROBLEMS = 100
-"""Of the thousand that the target is for; the rest takes as long."""
+PROBLEMS = 1000
 
 
 def main() -> None:
@@ -52,7 +51,7 @@ def main() -> None:
         solve_many(joints, few, tolerance=tolerance)
         began = time.perf_counter()
         batch = solve_many(joints, few, tolerance=tolerance)
-        seconds = (time.perf_counter() - began) * 1000 / PROBLEMS
+        seconds = time.perf_counter() - began
         name = f"1000 of 64 x 4, 20 betas, gap {tolerance:g} nat"
         print(row(name, seconds, 1e-3, seconds, 10_000), f"  largest gap {batch.gap.max() / BIT:.1e} bit")
 

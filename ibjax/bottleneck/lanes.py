@@ -18,6 +18,7 @@ from ibjax.bottleneck.insertion import (
     polish,
 )
 from ibjax.bottleneck.many_labels import solve_many_labels
+from ibjax.bottleneck.many_lanes import fits, solve_many_lanes
 from ibjax.bottleneck.table import Table
 from ibjax.information import entropy
 
@@ -335,7 +336,11 @@ def _finish(beta: np.ndarray, state: _State, kind: GapKind, tolerance: float) ->
 def _many_labels(
     tables: Table, problem: np.ndarray, beta: np.ndarray, tolerance: float, max_iterations: int, longest: int = 0
 ) -> Lanes:
-    found = solve_many_labels(tables, problem, beta, tolerance, max_iterations, longest)
+    _, inputs, labels = tables.p_y_given_x.shape
+    if len(tables.p_x) > 1 and fits(inputs, labels, len(beta)):
+        found = solve_many_lanes(tables, problem, beta, tolerance, max_iterations)
+    else:
+        found = solve_many_labels(tables, problem, beta, tolerance, max_iterations, longest)
     slots = max(len(c.log_weights) for c in found.clusters)
     weights = np.zeros((len(beta), slots))
     log_s = np.zeros((len(beta), slots, tables.p_y_given_x.shape[2]))

@@ -83,6 +83,7 @@ def solve_many_labels(
     tolerance: float,
     max_iterations: int,
     longest: int = 0,
+    start: list[Clusters] | None = None,
 ) -> Solved:
     """Solve reduced tables at many betas, in double precision.
 
@@ -101,16 +102,20 @@ def solve_many_labels(
         tolerance: of the gap, nats.
         max_iterations: evaluations of the map; the last round may exceed it.
         longest: see `ibjax.bottleneck.certificate.search`.
+        start: clusters of every lane that are solutions but for a few.
     """
     lanes, inputs = len(beta), tables.p_x.shape[1]
     state = _State(
-        _start(tables, problem, beta), np.zeros((lanes, inputs)), np.full(lanes, np.inf), np.zeros(lanes, np.int64)
+        start or _start(tables, problem, beta),
+        np.zeros((lanes, inputs)),
+        np.full(lanes, np.inf),
+        np.zeros(lanes, np.int64),
     )
     clusters, gap = state.clusters, np.full(lanes, np.inf)
     p_x, p = (jnp.asarray(a) for a in tables)
     certified = len(tables.p_x) == 1 and certifiable(tables.p_x[0], tables.p_y_given_x[0])
     work = _Work(p_x, p, problem, beta, max_iterations, certified, longest)
-    many = np.flatnonzero([len(c.log_weights) > 1 for c in clusters])
+    many = np.flatnonzero([start is None and len(c.log_weights) > 1 for c in clusters])
     first = work._replace(max_iterations=min(FIRST, max_iterations))
     _improve(first, state, many, max(LOOSE, tolerance / 2), False)
     for i in many:
@@ -199,11 +204,11 @@ class _Work(NamedTuple):
 
 
 def _start(tables: Table, problem: np.ndarray, beta: np.ndarray) -> list[Clusters]:
-    one, every, threshold = zip(*(_starts(Table(*table)) for table in zip(*tables, strict=True)), strict=True)
+    one, every, threshold = zip(*(starts(Table(*table)) for table in zip(*tables, strict=True)), strict=True)
     return [one[i] if b < threshold[i] else every[i] for i, b in zip(problem, beta, strict=True)]
 
 
-def _starts(table: Table) -> tuple[Clusters, Clusters, float]:
+def starts(table: Table) -> tuple[Clusters, Clusters, float]:
     """One cluster, one at every input besides, and a beta above which the first is not optimal."""
     mass = table.p_x > 0
     p_x, p = table.p_x[mass], table.p_y_given_x[mass]
@@ -389,7 +394,7 @@ def _inspect_chunk(tables, longest, problem, beta, log_z, weights, decoder):
         starts = jnp.concatenate([decoder, places.reshape(-1, p.shape[1])])
         value, points = search(p_x, p, beta, log_z, starts, longest)
         ratio = jnp.exp(log_likelihood(beta, p, points) - log_z[:, None])
-        missing, indices = _missing(p_x, ratio)
+        missing, indices = insertion_weights(p_x, ratio)
         best = jnp.argmax(gain)
         halves = jnp.maximum(jnp.log(places[:, best]), LOG_FLOOR)
         return value[0], missing, points[indices], gain[best], least, halves
@@ -436,7 +441,7 @@ def _split(p_x, p, beta, log_z, weights, decoder):
     return jnp.where(value[least] > 1, gain, 0.0), least, places
 
 
-def _missing(p_x, ratio):
+def insertion_weights(p_x, ratio):
     """Weights of the candidate with the largest c, of the next given the first, and so on, by Newton steps.
 
     Args:

@@ -58,7 +58,9 @@ def solve_many(
     Every problem is reduced by itself, so that none has the same inputs as another; hence arrays of numbers, and not
     an `InformationCurve`, which holds one table, one entropy and one hull.
 
-    With three labels or more and ``"auto"`` the lanes of all problems run together, problems padded to the largest. Two
+    With three labels or more and ``"auto"`` the lanes of all problems run together, problems padded to the largest.
+    From 10,000 lanes on, of at most 128 inputs and 8 labels, this takes some 2 ms each, after half a minute of
+    compiling. Two
     labels, and ``"blahut-arimoto"``, are solved problem after problem. Gaps are certified of the latter, for at most
     three labels, and else searched: `curve` certifies those of three labels, at some ten milliseconds each.
 

@@ -1,0 +1,151 @@
+"""Thousands of lanes at once: what lane after lane finds, and the parts that make it fast."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from information_bottleneck import reference_bottleneck as reference
+from information_bottleneck.test_solve_many import problems
+
+from ibjax.bottleneck import many_lanes, solve_many
+from ibjax.bottleneck.curvature import blocks
+from ibjax.bottleneck.elimination import solve_positive
+from ibjax.bottleneck.merging import merged
+from ibjax.bottleneck.newton import newton
+from ibjax.bottleneck.peaks import peaks
+from ibjax.bottleneck.squarem import squarem
+
+BETAS = np.array([8.0, 0.5, 3.0, 25.0])
+
+
+@pytest.fixture
+def always(monkeypatch):
+    """Few lanes as if they were many."""
+    monkeypatch.setattr(many_lanes, "FEWEST_LANES", 1)
+    monkeypatch.setattr(many_lanes, "CHUNK", 4)
+    monkeypatch.setattr(many_lanes, "SIZES", ())
+    handed = []
+    whole = many_lanes.solve_many_labels
+    monkeypatch.setattr(
+        many_lanes, "solve_many_labels", lambda *args, **kw: handed.append(len(args[1])) or whole(*args, **kw)
+    )
+    jax.clear_caches()
+    return handed
+
+
+def test_it_is_what_lane_after_lane_finds(always):
+    p_x, p = problems(4)
+    found = solve_many((p_x, p), BETAS)
+    assert (found.status == 0).all()
+    assert sum(always) <= 2  # of 16: the rest it solves itself
+    many_lanes.FEWEST_LANES = 1000
+    one = solve_many((p_x, p), BETAS)
+    np.testing.assert_allclose(found.free_energy, one.free_energy, atol=2e-9)
+    np.testing.assert_allclose(found.complexity, one.complexity, atol=1e-3)
+    assert (found.clusters == one.clusters).mean() > 0.8
+    for i, j in np.ndindex(4, len(BETAS)):
+        w, s = found.marginal[i, j], found.decoder[i, j]
+        z = (w * np.exp(-BETAS[j] * reference.kl(p[i], np.maximum(s, 1e-200)))).sum(axis=1)
+        np.testing.assert_allclose(-p_x[i] @ np.log(z), found.free_energy[i, j], atol=1e-9)
+
+
+def test_few_evaluations_are_reported_as_such(always):
+    found = solve_many(problems(4), BETAS, max_iterations=5)
+    assert (found.status == 1).any()
+    np.testing.assert_array_equal(found.status == 0, found.gap <= 1e-9)
+    assert np.isfinite(found.free_energy).all()
+    assert always == []
+
+
+def test_it_is_chosen_for_many_lanes_of_small_tables():
+    assert many_lanes.fits(64, 4, 20_000)
+    assert not many_lanes.fits(64, 4, 100)
+    assert not many_lanes.fits(64, 32, 20_000)
+    assert not many_lanes.fits(256, 4, 20_000)
+
+
+@pytest.mark.parametrize("n", [1, 5, 16, 17, 40])
+def test_positive_equations(n):
+    rng = np.random.default_rng(n)
+    root = rng.normal(size=(3, n, n))
+    matrix, right = root @ np.swapaxes(root, 1, 2) + 0.1 * np.eye(n), rng.normal(size=(3, n))
+    with jax.enable_x64(True):
+        found = jax.vmap(solve_positive)(jnp.asarray(matrix), jnp.asarray(right))
+    np.testing.assert_allclose(found, np.linalg.solve(matrix, right[..., None])[..., 0], rtol=1e-7)
+
+
+def test_blocks_are_inverted_and_their_sign_is_seen():
+    rng = np.random.default_rng(0)
+    decoder = rng.dirichlet(np.full(4, 2.0), size=2).T
+    unit = np.sqrt(decoder[:, None] * decoder)
+    spread = np.zeros((4, 4, 2))
+    for t, size in enumerate((0.5, 2.0)):  # the second wants to split
+        direction = rng.normal(size=4)
+        direction -= direction @ np.sqrt(decoder[:, t]) * np.sqrt(decoder[:, t])
+        direction /= np.linalg.norm(direction)
+        spread[:, :, t] = size / 3.0 * np.outer(direction, direction) * unit[:, :, t]
+    with jax.enable_x64(True):
+        found = blocks(3.0, jnp.asarray(decoder), jnp.ones(2), jnp.asarray(spread), 0.0, jnp.full(2, 0.1))
+    assert list(np.asarray(found.stable)) == [True, False]
+    np.testing.assert_allclose(found.instability, [0.5, 2.0], rtol=1e-6)
+    block = 3.0 * np.eye(4) - 9.0 * spread[:, :, 0] / unit[:, :, 0] + (0.1 - 3.0) * unit[:, :, 0]
+    root = np.asarray(found.root)[:, :, 0]
+    np.testing.assert_allclose(root @ block @ root.T, np.eye(4), atol=1e-10)
+    assert np.isfinite(np.asarray(found.root)).all()
+
+
+def test_clusters_that_have_met_are_one_and_others_stay():
+    p_x, p = reference.table([0.5, 0.5], [[0.9, 0.05, 0.05], [0.05, 0.05, 0.9]])
+    places = np.array([p[0], p[0] + [1e-4, -1e-4, 0], p[1], p[1], p[1]])
+    weights = np.array([0.3, 0.2, 0.2, 0.3, 0.0])
+    with jax.enable_x64(True), np.errstate(divide="ignore"):
+        log_w, log_s = merged(p_x, p, 20.0, jnp.log(weights), jnp.log(places), 0.3)
+        kept, _ = merged(p_x, p, 20.0, jnp.log(weights), jnp.log(places), 0.0)
+    np.testing.assert_allclose(np.exp(log_w), [0.5, 0.5, 0, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(np.sort(np.exp(np.asarray(log_s)[:2, 0])), [p[1, 0], p[0, 0] + 4e-5], atol=1e-9)
+    np.testing.assert_allclose(np.exp(kept), [0.3, 0.3, 0.2, 0.2, 0], atol=1e-12)
+
+
+def test_a_pair_is_one_if_that_is_better():
+    # Below the threshold of a symmetric source two clusters apart are worse than one between them, above it better.
+    p_x, p = reference.table([0.5, 0.5], [[0.7, 0.2, 0.1], [0.2, 0.7, 0.1]])
+    middle, apart = p.mean(axis=0), 0.02 * (p[0] - p[1])
+    start = jnp.log(jnp.full(2, 0.5)), jnp.log(np.stack([middle + apart, middle - apart]))
+    threshold = 1 / (0.9 * (0.5 / 0.9) ** 2)
+    with jax.enable_x64(True):
+        counts = [int(np.isfinite(merged(p_x, p, factor * threshold, *start, 1e-6)[0]).sum()) for factor in (0.9, 1.3)]
+    assert counts == [1, 2]
+
+
+@pytest.mark.parametrize("clusters", [3, 12])  # as many equations as numbers of the clusters, and as inputs
+def test_the_hessian_built_or_multiplied_with_leads_to_the_same_place(clusters):
+    p_x, p = reference.random_table(20, 4)
+    order = np.argsort(-p_x)[:clusters]
+    with jax.enable_x64(True):
+        start = np.log(p_x[order] / p_x[order].sum()), np.log(p[order])
+        found = squarem(p_x, p, 7.0, *(jnp.asarray(a) for a in start), steps=120, tolerance=0.0)
+        clusters = found.log_weights, found.log_decoder
+        one, other = (newton(p_x, p, 7.0, *clusters, steps=40, tolerance=1e-12, dense=dense) for dense in (False, True))
+        energies = [reference.step(p_x, p, 7.0, *(np.exp(np.asarray(a)) for a in x[:2]))[2] for x in (one, other)]
+    np.testing.assert_allclose(energies[1], energies[0], atol=1e-11)
+
+
+def test_the_search_finds_the_cluster_that_was_taken_away():
+    p_x, p = reference.random_table(30, 4)
+    with jax.enable_x64(True):
+        whole = solve_many((p_x[None], p[None]), [8.0])
+        w, s = whole.marginal[0, 0], whole.decoder[0, 0]
+        used = w > 0
+        w, s = w[used], s[used]
+        for gone in (None, len(w) // 2):
+            keep = np.arange(len(w)) != gone
+            start = jnp.log(w[keep] / w[keep].sum()), jnp.log(s[keep])
+            log_w, log_s, _ = newton(p_x, p, 8.0, *start, steps=60, tolerance=1e-13)
+            z = (np.exp(np.asarray(log_w)) * np.exp(-8.0 * reference.kl(p, np.exp(np.asarray(log_s))))).sum(axis=1)
+            found = peaks(p_x, p, 8.0, log_w, log_s, jnp.log(z))
+            if gone is None:
+                assert float(found.value) < 1e-9
+            else:
+                c = (p_x / z)[:, None] * np.exp(-8.0 * reference.kl(p, np.exp(np.asarray(found.points))))
+                np.testing.assert_allclose(np.log(c.sum(axis=0)).max(), found.value, atol=1e-6)
+                assert float(found.value) > 1e-4
