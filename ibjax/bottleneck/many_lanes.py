@@ -77,7 +77,7 @@ def solve_many_lanes(
         work.settle(open_, max_iterations, MET[k] if k < len(MET) else 0.0)
         for these, (value, weights, points) in work.each(_search_chunk, open_):
             gap[these] = np.maximum(np.maximum(value, work.residual[these]), 0.0)
-            left = ~(gap[these] <= tolerance)
+            left = ~(gap[these] <= tolerance) & (work.iterations[these] < max_iterations)
             work.insert(these[left], weights[left], points[left])
         open_ = open_[~(gap[open_] <= tolerance) & (work.iterations[open_] < max_iterations)]
         if not len(open_):
@@ -86,7 +86,6 @@ def solve_many_lanes(
         Clusters(log_weights[:used], log_decoder[:used])
         for log_weights, log_decoder, used in zip(work.log_weights, work.log_decoder, work.used, strict=True)
     ]
-    solved = Solved(clusters, work.log_z, gap, "searched", work.iterations)
     failed = np.flatnonzero(~(gap <= tolerance) & (work.iterations < max_iterations))
     if len(failed):
         again = solve_many_labels(
@@ -94,9 +93,9 @@ def solve_many_lanes(
         )
         for k, i in enumerate(failed):
             clusters[i] = again.clusters[k]
-        for mine, other in zip(solved[1:3] + solved[4:], again[1:3] + again[4:], strict=True):
-            mine[failed] = other
-    return solved
+        work.log_z[failed], gap[failed] = again.log_z, again.gap
+        work.iterations[failed] += again.iterations
+    return Solved(clusters, work.log_z, gap, "searched", work.iterations)
 
 
 class _Work:
@@ -146,9 +145,9 @@ class _Work:
         open_ = lanes
         for _ in range(PASSES):
             before = self.used[open_]
-            for these, clusters in self.each(_merge_chunk, open_, met):
+            for these, (*clusters, made) in self.each(_merge_chunk, open_, met):
                 self.put(these, *clusters)
-            self.iterations[open_] += EVALUATIONS
+                self.iterations[these] += made
             open_ = open_[(self.used[open_] < before) & (self.iterations[open_] < max_iterations)]
             if not len(open_):
                 break
@@ -185,7 +184,7 @@ def _merge_chunk(tables, tolerance, met, problem, beta, log_weights, log_decoder
     def lane(problem, beta, log_weights, log_decoder):
         p_x, p = (a[problem] for a in tables)
         found = squarem(p_x, p, beta, log_weights, log_decoder, steps=EVALUATIONS, tolerance=tolerance / 4)
-        return merged(p_x, p, beta, _without_light(found.log_weights), found.log_decoder, met)
+        return *merged(p_x, p, beta, _without_light(found.log_weights), found.log_decoder, met), found.iterations
 
     return jax.vmap(lane)(problem, beta, log_weights, log_decoder)
 
@@ -196,11 +195,11 @@ def _newton_chunk(tables, tolerance, met, problem, beta, log_weights, log_decode
         p_x, p = (a[problem] for a in tables)
         start = p_x, p, beta, log_weights, log_decoder
         log_w, log_s, made = newton(*start, steps=NEWTON_STEPS, tolerance=tolerance, dense=True)
+        log_w, log_s = merged(p_x, p, beta, _without_light(log_w), log_s, met)
         likelihood = log_likelihood(beta, p, log_s)
         log_z = logsumexp(log_w + likelihood, axis=1)
         c = logsumexp(likelihood + (jnp.log(p_x) - log_z)[:, None], axis=0)
-        residual = jnp.where(jnp.isfinite(log_w), c, -jnp.inf).max()
-        return *merged(p_x, p, beta, _without_light(log_w), log_s, met), log_z, residual, made
+        return log_w, log_s, log_z, jnp.where(jnp.isfinite(log_w), c, -jnp.inf).max(), made
 
     return jax.vmap(lane)(problem, beta, log_weights, log_decoder)
 
