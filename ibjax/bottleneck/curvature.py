@@ -31,11 +31,12 @@ class Blocks(NamedTuple):
     direction: Float[Array, "labels T"]
 
 
-def second_moments(share, p_y_given_x):
-    """Sum over x of share(x,t) p(y|x) p(y'|x), shape (|Y|, |Y|, T), and of share(x,t) p(y|x), shape (|Y|, T)."""
+def spread_about(share, p_y_given_x, place):
+    """Sum over x of share(x,t) (p(y|x) - s(y,t)) (p(y'|x) - s(y',t)), about s of shape (|Y|, T): (|Y|, |Y|, T)."""
     labels = p_y_given_x.shape[1]
     pairs = (p_y_given_x[:, :, None] * p_y_given_x[:, None]).reshape(-1, labels**2)
-    return (pairs.T @ share).reshape(labels, labels, -1), p_y_given_x.T @ share
+    second, first = (pairs.T @ share).reshape(labels, labels, -1), p_y_given_x.T @ share
+    return second - first[:, None] * place - place[:, None] * first + share.sum(axis=0) * place[:, None] * place
 
 
 def blocks(beta, decoder, mass, spread, damping, along) -> Blocks:
@@ -47,7 +48,7 @@ def blocks(beta, decoder, mass, spread, damping, along) -> Blocks:
         beta: trade-off.
         decoder: p(y|t), shape (|Y|, T).
         mass: p(t), shape (T,).
-        spread: sum over x of p(x,t) (p(y|x) - p(y|t)) (p(y'|x) - p(y'|t)), shape (|Y|, |Y|, T).
+        spread: of p(x,t) about p(y|t), see `spread_about`.
         damping: added to the curvature of a step of Blahut-Arimoto, relative.
         along: curvature along p(y|t)^1/2, where ln p(t) is counted; shape (T,).
     """

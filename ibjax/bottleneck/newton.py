@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ibjax.bottleneck.blahut_arimoto import LOG_FLOOR, fixed_point_map, log_likelihood
-from ibjax.bottleneck.curvature import blocks, second_moments
+from ibjax.bottleneck.curvature import blocks, spread_about
 from ibjax.bottleneck.elimination import solve_positive
 from ibjax.bottleneck.squarem import LIGHTEST
 
@@ -163,9 +163,7 @@ def _eliminated(p_x, p_y_given_x, beta, s, r, right, damping, along):
     s, (labels, clusters) = s.T, s.T.shape
     root, share = jnp.sqrt(s), p_x[:, None] * r
     mass = share.sum(axis=0)
-    second, first = second_moments(share, p_y_given_x)
-    spread = second - first[:, None] * s - s[:, None] * first + mass * s[:, None] * s
-    c = blocks(beta, s, mass, spread, damping, along).root
+    c = blocks(beta, s, mass, spread_about(share, p_y_given_x, s), damping, along).root
     # C (g + p(y|t)^1/2) is linear in p(y|x): the rows sum to one.
     linear = beta * c / root + (1 - beta) * (c * root).sum(axis=1)[:, None]
     rows = (p_y_given_x @ jnp.moveaxis(linear, 1, 0).reshape(labels, -1)).reshape(-1, labels, clusters)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ibjax.bottleneck.blahut_arimoto import LOG_FLOOR, log_likelihood
-from ibjax.bottleneck.curvature import blocks, second_moments
+from ibjax.bottleneck.curvature import blocks, spread_about
 
 ASCENTS = 6
 """From every input."""
@@ -83,9 +83,8 @@ def peaks(
         term = terms(log_s)
         share = term / term.sum(axis=0)
         s = jnp.exp(log_s).T
-        second, mean = second_moments(share, p_y_given_x)
-        covariance = second - mean[:, None] * mean
-        root = blocks(beta, s, ones, covariance, 0.0, ones).root
+        mean = p_y_given_x.T @ share
+        root = blocks(beta, s, ones, spread_about(share, p_y_given_x, mean), 0.0, ones).root
         slope = beta * (mean - s) / jnp.sqrt(s)
         move = (root * (root * slope).sum(axis=1)[:, None]).sum(axis=0)
         move = move / jnp.sqrt(s) - (move * jnp.sqrt(s)).sum(axis=0)
@@ -106,12 +105,10 @@ def _beside(p_x, p_y_given_x, beta, log_weights, log_decoder, log_z):
     """
     share = jnp.exp(log_weights + (jnp.log(p_x) - log_z)[:, None] + log_likelihood(beta, p_y_given_x, log_decoder))
     mass, s = share.sum(axis=0), jnp.exp(log_decoder).T
-    second, first = second_moments(share, p_y_given_x)
-    spread = second - first[:, None] * s - s[:, None] * first + mass * s[:, None] * s
-    found = blocks(beta, s, mass, spread, 0.0, mass)
+    found = blocks(beta, s, mass, spread_about(share, p_y_given_x, s), 0.0, mass)
     least = jnp.argmax(jnp.where(found.stable | (mass <= 0), -jnp.inf, found.instability))
     s = s[:, least]
     direction = found.direction[:, least] * jnp.sqrt(s)
     reach = direction / jnp.maximum(abs(direction / s).max(), 1e-300)
-    sides = jnp.concatenate([s + share * reach for share in SPLITS])
-    return jnp.log(jnp.maximum(sides.reshape(len(SPLITS), -1), jnp.exp(LOG_FLOOR)))
+    sides = s + jnp.array(SPLITS)[:, None] * reach
+    return jnp.log(jnp.maximum(sides, jnp.exp(LOG_FLOOR)))
