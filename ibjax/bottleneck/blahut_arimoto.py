@@ -39,23 +39,32 @@ def log_likelihood(beta: Any, p_y_given_x: Any, log_decoder: Any) -> Float[Array
     return beta * jnp.minimum(entropy[:, None] + product, 0.0)
 
 
+def evaluated(p_x: Any, p_y_given_x: Any, beta: Any, log_weights: Any, log_decoder: Any):
+    """p(t|x) = p(t) exp(-beta KL) / Z(x) of the state given, and what follows from it.
+
+    Returns:
+        p(t|x), shape (n, T); ln Z(x); and the new p(t) and, below it, p(y,t), shape (1 + |Y|, T).
+    """
+    joint = log_weights + log_likelihood(beta, p_y_given_x, log_decoder)
+    # One exponential an entry, and no other passes over the entries than for their sums: it is what a step costs.
+    largest = joint.max(axis=1)
+    share = jnp.exp(joint - largest[:, None])
+    z = share.sum(axis=1)
+    scaled = (p_x / z) * jnp.concatenate([jnp.ones_like(p_y_given_x[:, :1]), p_y_given_x], axis=1).T
+    total = jnp.matmul(scaled, share, precision=jax.lax.Precision.HIGHEST)
+    return share / z[:, None], largest + jnp.log(z), total
+
+
 def fixed_point_map(p_x: Any, p_y_given_x: Any, beta: Any, log_weights: Any, log_decoder: Any):
     """One step: p(t|x) = p(t) exp(-beta KL) / Z(x), then p(t) and p(y|t) of it. It never raises the free energy.
 
     Returns:
         ln p(t), ln p(y|t) and the free energy -sum_x p(x) ln Z(x) of the state given.
     """
-    joint = log_weights + log_likelihood(beta, p_y_given_x, log_decoder)
-    # One exponential an entry: it is what a step costs.
-    largest = joint.max(axis=1, keepdims=True)
-    share = jnp.exp(joint - largest)
-    z = share.sum(axis=1, keepdims=True)
-    log_z = (largest + jnp.log(z))[:, 0]
-    responsibility = share * (p_x[:, None] / z)
-    weights = responsibility.sum(axis=0)
-    decoder = jnp.matmul(responsibility.T, p_y_given_x, precision=jax.lax.Precision.HIGHEST)
+    _, log_z, total = evaluated(p_x, p_y_given_x, beta, log_weights, log_decoder)
+    weights = total[0]
     dead = weights <= 0
-    decoder = decoder / jnp.where(dead, 1.0, weights)[:, None]
+    decoder = total[1:].T / jnp.where(dead, 1.0, weights)[:, None]
     log_decoder = jnp.where(dead[:, None], log_decoder, jnp.log(jnp.maximum(decoder, jnp.exp(LOG_FLOOR))))
     return jnp.where(dead, -jnp.inf, jnp.log(weights)), jnp.maximum(log_decoder, LOG_FLOOR), -(p_x * log_z).sum()
 

@@ -10,8 +10,7 @@ POWERS = 4
 MARGIN = 0.01
 """Smallest curvature that is left to a block which curves the wrong way, relative to a step of Blahut-Arimoto."""
 SMALLEST = 1e-9
-"""Pivot below which rounding has the word."""
-TINY = 1e-290
+"""Pivot below which rounding has the word; some roundings, in single precision."""
 
 
 class Blocks(NamedTuple):
@@ -52,35 +51,39 @@ def blocks(beta, decoder, mass, spread, damping, along) -> Blocks:
         damping: added to the curvature of a step of Blahut-Arimoto, relative.
         along: curvature along p(y|t)^1/2, where ln p(t) is counted; shape (T,).
     """
-    unit = jnp.sqrt(decoder[:, None] * decoder)
+    unit, tiny = jnp.sqrt(decoder[:, None] * decoder), 1e3 * jnp.finfo(decoder.dtype).tiny
     scaled = beta * spread / unit
-    power, logarithm = scaled / (mass + TINY), 0.0
+    power, logarithm = scaled / (mass + tiny), 0.0
     for k in range(POWERS):
-        size = abs(jnp.trace(power)) + TINY  # of one input alone rounding is left, of any sign
+        size = abs(jnp.trace(power)) + tiny  # of one input alone rounding is left, of any sign
         power, logarithm = power / size, logarithm + jnp.log(size) / 2**k
         power = (power[:, :, None] * power).sum(axis=1)
-    instability = jnp.exp(logarithm + jnp.log(abs(jnp.trace(power)) + TINY) / 2**POWERS)
+    instability = jnp.exp(logarithm + jnp.log(abs(jnp.trace(power)) + tiny) / 2**POWERS)
     largest = jnp.argmax(jnp.einsum("aat->at", power), axis=0)
     direction = jnp.take_along_axis(power, largest[None, None], axis=1)[:, 0]
     # A block that curves the wrong way takes shorter steps, no longer than those of Blahut-Arimoto.
-    scale = beta * mass * (1 + damping) + TINY
-    _, stable = _root(scale, beta * scaled, along, unit)
+    scale = beta * mass * (1 + damping) + tiny
+    _, stable = factors(scale, beta * scaled, along, unit)
     excess = jnp.where(stable, 0.0, jnp.maximum(instability - 1 - damping, 0.0) + MARGIN)
-    root, _ = _root(scale + beta * mass * excess, beta * scaled, along, unit)
+    root, _ = factors(scale + beta * mass * excess, beta * scaled, along, unit)
     return Blocks(root, stable, instability, direction)
 
 
-def _root(scale, spread, along, unit):
-    """C with C B C' = 1 by elimination, B = scale (1 - unit) - spread + along unit, and whether B is positive."""
-    labels = len(unit)
-    block = scale * jnp.eye(labels)[:, :, None] - spread + (along - scale) * unit
-    root = jnp.broadcast_to(jnp.eye(labels)[:, :, None], block.shape)
+def factors(scale, spread, along, unit):
+    """C with C B C' = 1 by elimination, B = scale (1 - unit) - spread + along unit, and whether B is positive.
+
+    A pivot that is not positive is taken for the scale.
+    """
+    labels, smallest = len(unit), max(SMALLEST, 8 * float(jnp.finfo(unit.dtype).eps))
+    one = jnp.eye(labels, dtype=unit.dtype)[:, :, None]
+    block = scale * one - spread + (along - scale) * unit
+    root = jnp.broadcast_to(one, block.shape)
     row, pivots = jnp.arange(labels)[:, None], []
     for k in range(labels):
         pivots.append(block[k, k])
-        pivot = jnp.where(pivots[k] > SMALLEST * scale, pivots[k], scale)
+        pivot = jnp.where(pivots[k] > smallest * scale, pivots[k], scale)
         factor = jnp.where(row > k, block[:, k] / pivot, 0.0)
         block, root = block - factor[:, None] * block[k], root - factor[:, None] * root[k]
     pivot = jnp.stack(pivots)
-    good = pivot > SMALLEST * scale
+    good = pivot > smallest * scale
     return root / jnp.sqrt(jnp.where(good, pivot, scale))[:, None], good.all(axis=0)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-BLOCK = 16
+BLOCK = 8
 """Unknowns eliminated at a time."""
 
 

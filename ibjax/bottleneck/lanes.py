@@ -337,7 +337,7 @@ def _many_labels(
     tables: Table, problem: np.ndarray, beta: np.ndarray, tolerance: float, max_iterations: int, longest: int = 0
 ) -> Lanes:
     _, inputs, labels = tables.p_y_given_x.shape
-    if len(tables.p_x) > 1 and fits(inputs, labels, len(beta)):
+    if len(tables.p_x) > 1 and fits(inputs, labels, beta):
         found = solve_many_lanes(tables, problem, beta, tolerance, max_iterations)
     else:
         found = solve_many_labels(tables, problem, beta, tolerance, max_iterations, longest)

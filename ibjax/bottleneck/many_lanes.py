@@ -7,10 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import logsumexp
 
-from ibjax.bottleneck.blahut_arimoto import log_likelihood
+from ibjax.bottleneck.blahut_arimoto import evaluated, log_likelihood
 from ibjax.bottleneck.chunks import in_chunks
+from ibjax.bottleneck.dense_newton import dense_newton
 from ibjax.bottleneck.many_labels import (
     INSERTIONS,
     LIGHT,
@@ -21,7 +21,6 @@ from ibjax.bottleneck.many_labels import (
     starts,
 )
 from ibjax.bottleneck.merging import merged
-from ibjax.bottleneck.newton import newton
 from ibjax.bottleneck.peaks import peaks
 from ibjax.bottleneck.squarem import squarem
 from ibjax.bottleneck.table import Table
@@ -30,8 +29,10 @@ FEWEST_LANES = 10_000
 """Compiling the programs takes as long as some thousand lanes take `many_labels`."""
 MOST_INPUTS, MOST_LABELS = 128, 8
 """Above these building the Hessian takes longer than multiplying with it."""
-CHUNK = 32
-"""Lanes of a program: about what the caches hold."""
+LARGEST_BETA = 1e4
+"""Above it single precision does not tell clusters apart."""
+CHUNK, FEWEST, SLOTS = 32, 4, 512
+"""Most lanes of a program and fewest, and clusters of all its lanes between: about what the caches hold."""
 SIZES = (4, 8, 16, 32, 48, 96)
 """Numbers of clusters that programs are compiled for, besides that of the start and the most."""
 EVALUATIONS, PASSES = 6, 4
@@ -47,9 +48,10 @@ ROUNDS = 6
 """How often a lane that the search refuses is improved again with the clusters that it misses."""
 
 
-def fits(inputs: int, labels: int, lanes: int) -> bool:
-    """Whether `solve_many_lanes` is the faster one."""
-    return lanes >= FEWEST_LANES and inputs <= MOST_INPUTS and labels <= MOST_LABELS
+def fits(inputs: int, labels: int, beta: np.ndarray) -> bool:
+    """Whether `solve_many_lanes` is the faster one for lanes of these betas."""
+    small = inputs <= MOST_INPUTS and labels <= MOST_LABELS
+    return small and len(beta) >= FEWEST_LANES and float(beta.max()) <= LARGEST_BETA
 
 
 def solve_many_lanes(
@@ -60,8 +62,9 @@ def solve_many_lanes(
     As in `solve_many_labels` a lane starts with a cluster at every p(y|x) and one at p(y). After a few steps of the
     iteration the clusters that have met, and pairs that are better as one, are merged: most of what there is to merge.
     Newton's method with the Hessian built does the rest in some five steps, and the search inserts what is missed.
-    Lanes with as many clusters, up to a size, share a program. The few that are left in the end, next to transitions,
-    are handed to `solve_many_labels`.
+    Lanes with as many clusters, up to a size, share a program, and every core runs one. What only has to come close is
+    done in single precision: the first steps, the merging, and the search up to its last two steps. The few lanes that
+    are left in the end, next to transitions, are handed to `solve_many_labels`.
 
     Args:
         tables: p(x) and p(y|x), see `solve_many_labels`.
@@ -130,8 +133,10 @@ class _Work:
         for slots in np.unique(size)[::-1]:
             these = lanes[size == slots]
             run = functools.partial(program, self.tables, self.tolerance, *settings)
+            chunk = int(np.clip(SLOTS // slots, FEWEST, CHUNK))
             clusters = self.log_weights[these, :slots], self.log_decoder[these, :slots], self.log_z[these]
-            yield these, in_chunks(run, self.problem[these], self.beta[these], *clusters, chunk=CHUNK)
+            arguments = self.problem[these], self.beta[these], *clusters
+            yield these, in_chunks(run, *arguments, chunk=chunk, side_by_side=True)
 
     def put(self, lanes: np.ndarray, log_weights: np.ndarray, log_decoder: np.ndarray) -> None:
         """Take new clusters."""
@@ -181,12 +186,15 @@ def _grouped(sorted_: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, list[
 
 @jax.jit
 def _merge_chunk(tables, tolerance, met, problem, beta, log_weights, log_decoder, log_z):
+    """In single precision: what is merged too much, the search gives back."""
+
     def lane(problem, beta, log_weights, log_decoder):
         p_x, p = (a[problem] for a in tables)
         found = squarem(p_x, p, beta, log_weights, log_decoder, steps=EVALUATIONS, tolerance=tolerance / 4)
         return *merged(p_x, p, beta, _without_light(found.log_weights), found.log_decoder, met), found.iterations
 
-    return jax.vmap(lane)(problem, beta, log_weights, log_decoder)
+    tables, *rest = jax.tree.map(lambda a: a.astype(jnp.float32), (tables, beta, log_weights, log_decoder))
+    return jax.vmap(lane)(problem, *rest)
 
 
 @jax.jit
@@ -194,12 +202,15 @@ def _newton_chunk(tables, tolerance, met, problem, beta, log_weights, log_decode
     def lane(problem, beta, log_weights, log_decoder):
         p_x, p = (a[problem] for a in tables)
         start = p_x, p, beta, log_weights, log_decoder
-        log_w, log_s, made = newton(*start, steps=NEWTON_STEPS, tolerance=tolerance, dense=True)
-        log_w, log_s = merged(p_x, p, beta, _without_light(log_w), log_s, met)
-        likelihood = log_likelihood(beta, p, log_s)
-        log_z = logsumexp(log_w + likelihood, axis=1)
-        c = logsumexp(likelihood + (jnp.log(p_x) - log_z)[:, None], axis=0)
-        return log_w, log_s, log_z, jnp.where(jnp.isfinite(log_w), c, -jnp.inf).max(), made
+        log_w, log_s, made = dense_newton(*start, steps=NEWTON_STEPS, tolerance=tolerance)
+        log_w = _without_light(log_w)
+        less_w, less_s = merged(*(a.astype(jnp.float32) for a in (p_x, p, beta, log_w, log_s, met)))
+        fewer, order = jnp.isfinite(less_w).sum() < jnp.isfinite(log_w).sum(), jnp.argsort(-log_w)
+        log_w = jnp.where(fewer, jax.nn.log_softmax(less_w.astype(log_w.dtype)), log_w[order])
+        log_s = jnp.where(fewer, jax.nn.log_softmax(less_s.astype(log_s.dtype), axis=1), log_s[order])
+        _, log_z, total = evaluated(p_x, p, beta, log_w, log_s)
+        c = jnp.where(jnp.isfinite(log_w), jnp.log(total[0]) - log_w, -jnp.inf)
+        return log_w, log_s, log_z, c.max(), made
 
     return jax.vmap(lane)(problem, beta, log_weights, log_decoder)
 
@@ -215,11 +226,16 @@ def _search_chunk(tables, tolerance, problem, beta, log_weights, log_decoder, lo
     def lane(problem, beta, log_weights, log_decoder, log_z):
         p_x, p = (a[problem] for a in tables)
         found = peaks(p_x, p, beta, log_weights, log_decoder, log_z)
-        ratio = jnp.exp(log_likelihood(beta, p, found.points) - log_z[:, None])
-        weights, indices = insertion_weights(p_x, ratio)
+        # How much of each is inserted need not be exact.
+        weights, indices = _insertions(*(a.astype(jnp.float32) for a in (p_x, p, beta, found.points, log_z)))
         weights = jnp.zeros(len(found.points)).at[indices].add(weights)
-        weights = jnp.where((weights > 0) & (p_x @ ratio > 1 + tolerance), jnp.maximum(weights, LEAST), 0.0)
+        missed = (found.values > tolerance) & ((weights > 0) | (found.values == found.values.max()))
+        weights = jnp.where(missed, jnp.maximum(weights, LEAST), 0.0)
         weights, indices = jax.lax.top_k(weights, INSERTIONS)
-        return found.value, weights, found.points[indices]
+        return found.values.max(), weights, found.points[indices]
 
     return jax.vmap(lane)(problem, beta, log_weights, log_decoder, log_z)
+
+
+def _insertions(p_x, p, beta, points, log_z):
+    return insertion_weights(p_x, jnp.exp(log_likelihood(beta, p, points) - log_z[:, None]))

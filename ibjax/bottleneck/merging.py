@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from ibjax.bottleneck.blahut_arimoto import LOG_FLOOR, log_likelihood
 
 NOISE = 4e-15
-"""Rise of the free energy that is taken for rounding."""
+"""Rise of the free energy that is taken for rounding; in single precision it must fall by more than rounding."""
 
 
 def merged(
@@ -47,6 +47,10 @@ def _overlap(log_decoder):
     return root @ root.T
 
 
+def _logarithm(decoder):
+    return jnp.maximum(jnp.log(decoder), LOG_FLOOR)
+
+
 def _joined(beta, log_weights, log_decoder, distance):
     there = jnp.isfinite(log_weights)
     near = (8 * beta * (1 - _overlap(log_decoder)) < distance**2) & there | jnp.eye(len(there), dtype=bool)
@@ -58,7 +62,7 @@ def _joined(beta, log_weights, log_decoder, distance):
     total = member.astype(weights.dtype) @ (weights[:, None] * decoder)
     mass = total.sum(axis=1)
     several = member.sum(axis=1) > 1
-    mean = jnp.log(jnp.maximum(total / jnp.where(mass > 0, mass, 1.0)[:, None], jnp.exp(LOG_FLOOR)))
+    mean = _logarithm(total / jnp.where(mass > 0, mass, 1.0)[:, None])
     new = jnp.where(several, jnp.log(jnp.where(mass > 0, mass, 1.0)), log_weights)
     return jnp.where(member.any(axis=1), new, -jnp.inf), jnp.where(several[:, None], mean, log_decoder)
 
@@ -73,7 +77,7 @@ def _pairs_merged(p_x, p_y_given_x, beta, log_weights, log_decoder, distance):
     both = parts + parts[other]
     mass = both.sum(axis=1)
     log_mass = jnp.log(jnp.where(first, mass, 1.0))
-    mean = jnp.log(jnp.maximum(both / jnp.where(first, mass, 1.0)[:, None], jnp.exp(LOG_FLOOR)))
+    mean = _logarithm(both / jnp.where(first, mass, 1.0)[:, None])
     joint = log_weights[:, None] + log_likelihood(beta, p_y_given_x, log_decoder).T
     largest = joint.max(axis=0)
     share, new = (
@@ -82,7 +86,8 @@ def _pairs_merged(p_x, p_y_given_x, beta, log_weights, log_decoder, distance):
     )
     change = (new - share - share[other]) / share.sum(axis=0)
     rise = -jnp.log1p(jnp.maximum(change, -1 + NOISE)) @ p_x
-    one = first & (rise <= NOISE) & (distance > 0)
+    noise = NOISE if rise.dtype == jnp.float64 else -8 * float(jnp.finfo(rise.dtype).eps)
+    one = first & (rise <= noise) & (distance > 0)
     gone = pair & ~first & one[other]
     log_weights = jnp.where(one, log_mass, jnp.where(gone, -jnp.inf, log_weights))
     return log_weights, jnp.where(one[:, None], mean, log_decoder)

@@ -1,4 +1,4 @@
-"""Newton's method for clusters: each step by conjugate gradients, or, for few labels and inputs, by elimination."""
+"""Newton's method for clusters, each step by conjugate gradients."""
 
 from typing import Any
 
@@ -7,8 +7,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ibjax.bottleneck.blahut_arimoto import LOG_FLOOR, fixed_point_map, log_likelihood
-from ibjax.bottleneck.curvature import blocks, spread_about
-from ibjax.bottleneck.elimination import solve_positive
 from ibjax.bottleneck.squarem import LIGHTEST
 
 HIGHEST = jax.lax.Precision.HIGHEST
@@ -36,7 +34,6 @@ def newton(
     *,
     steps: int,
     tolerance: Any,
-    dense: bool = False,
 ) -> tuple[Float[Array, " T"], Float[Array, "T labels"], Int[Array, ""]]:
     """Damped Newton steps on (ln p(t), ln p(y|t)) that never raise the free energy, for the end of a solve.
 
@@ -44,9 +41,7 @@ def newton(
     has the rows (r, r g) of the inputs, and B, close to a solution, one block a cluster, beta p(t) (diag p(y|t) - beta
     Cov(p(y|x) | t)), positive if the cluster does not split. A product with it is two matrix products and no
     exponential, less than a step of Blahut-Arimoto; conjugate gradients, preconditioned by those steps, need some tens
-    of them, for only the few directions that slow Blahut-Arimoto down have small eigenvalues. For few labels and inputs
-    the Hessian is built, and with the blocks inverted there are as many equations left as inputs, or as numbers of the
-    clusters if these are fewer.
+    of them, for only the few directions that slow Blahut-Arimoto down have small eigenvalues.
 
     Args:
         p_x: probabilities of the inputs.
@@ -56,7 +51,6 @@ def newton(
         log_decoder: ln p(y|t).
         steps: at most so many.
         tolerance: stop once no weights are better by more with the clusters where they are, nats.
-        dense: build the Hessian.
 
     Returns:
         ln p(t) and ln p(y|t), after a last step of `blahut_arimoto`, and how many steps were made.
@@ -83,11 +77,7 @@ def newton(
             return (share * u).sum(axis=0) + diagonal[0] * v[0], pulled(share * (u - g)) + diagonal[1] * v[1]
 
         right = jnp.where(there, m - w, 0.0), pulled(share)
-        if dense:
-            change, move = _eliminated(p_x, p_y_given_x, beta, s, r, right, damping, diagonal[0])
-            change = jnp.where(there, change, 0.0)
-        else:
-            change, move = _solved(product, (m + diagonal[0] + 1e-300, diagonal[1] + 1e-300), right)
+        change, move = _solved(product, (m + diagonal[0] + 1e-300, diagonal[1] + 1e-300), right)
         move = move / root
 
         # In ln w what fades fades fast; in w, up to the first that would vanish, mass moves far.
@@ -152,27 +142,3 @@ def _solved(product, scale, right):
     first = dot(right, start)
     x, *_ = jax.lax.while_loop(unfinished, body, (jax.tree.map(jnp.zeros_like, right), right, start, first, 0))
     return x
-
-
-def _eliminated(p_x, p_y_given_x, beta, s, r, right, damping, along):
-    """The step of the whole Hessian, a block that curves the wrong way made positive.
-
-    With r (g + p(y|t)^1/2) for the change of a weight and the move of a cluster together the rows of F have as many
-    entries as there are labels and clusters, and so have the blocks.
-    """
-    s, (labels, clusters) = s.T, s.T.shape
-    root, share = jnp.sqrt(s), p_x[:, None] * r
-    mass = share.sum(axis=0)
-    c = blocks(beta, s, mass, spread_about(share, p_y_given_x, s), damping, along).root
-    # C (g + p(y|t)^1/2) is linear in p(y|x): the rows sum to one.
-    linear = beta * c / root + (1 - beta) * (c * root).sum(axis=1)[:, None]
-    rows = (p_y_given_x @ jnp.moveaxis(linear, 1, 0).reshape(labels, -1)).reshape(-1, labels, clusters)
-    rows = (rows * (jnp.sqrt(p_x)[:, None] * r)[:, None]).reshape(-1, labels * clusters)
-    scaled = (c * (right[0] * root + right[1].T)).sum(axis=1).reshape(-1)
-    if len(scaled) <= len(rows):
-        solution = solve_positive(jnp.eye(len(scaled)) + rows.T @ rows, scaled)
-    else:
-        solution = scaled - rows.T @ solve_positive(jnp.eye(len(rows)) + rows @ rows.T, rows @ scaled)
-    step = (c * solution.reshape(labels, 1, clusters)).sum(axis=0)
-    change = (step * root).sum(axis=0)
-    return change, (step - change * root).T

@@ -7,28 +7,27 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ibjax.bottleneck.blahut_arimoto import LOG_FLOOR, log_likelihood
-from ibjax.bottleneck.curvature import blocks, spread_about
+from ibjax.bottleneck.curvature import blocks, factors, spread_about
 
-ASCENTS = 6
-"""From every input."""
-STARTS, STEPS = 40, 6
-"""Of them, how many go on by Newton's method, and how many steps."""
+ASCENTS, SINGLE, DOUBLE = 6, 4, 2
+"""From every place: ascents and steps of Newton's method in single precision, then these steps in double."""
 SPLITS = (0.3, -0.3, 0.03, -0.03)
 """Distances from the least stable cluster, as shares of the way to a zero."""
 LIMIT = 3.0
 """Largest change of a logarithm in a step."""
-EPS, ROUNDING, SURE = 2e-16, 1e-12, 1e6
+LARGEST = 80.0
+"""Of the exponents: far from a solution c overflows."""
 
 
 class Peaks(NamedTuple):
-    """What the search found.
+    """Where the ascents ended.
 
     Attributes:
-        value: the largest ln c of all that were seen.
-        points: ln s of the places where ascents ended, shape (places, |Y|).
+        values: ln c, shape (places,).
+        points: ln s, shape (places, |Y|).
     """
 
-    value: Float[Array, ""]
+    values: Float[Array, " places"]
     points: Float[Array, "places labels"]
 
 
@@ -42,9 +41,10 @@ def peaks(
 ) -> Peaks:
     """Climb c(s), see `ibjax.bottleneck.certificate.optimality_gap`, from every p(y|x).
 
-    After some ascents ``s <- sum_x a(x) p(y|x) / sum_x a(x)``, a(x) the terms of c, those that by their pace will end
-    highest go on by Newton's method on ln c, each step no worse than an ascent. So do places beside the least stable
-    cluster: at a solution a cluster is a peak of c, but if it wants to split it is a saddle.
+    Some ascents ``s <- sum_x a(x) p(y|x) / sum_x a(x)``, a(x) the terms of c, are followed by steps of Newton's method
+    on ln c, and by an ascent after a step that has not climbed. So it is from places beside the least stable cluster:
+    at a solution a cluster is a peak of c, but if it wants to split it is a saddle. Single precision says where the
+    peaks are, up to its rounding, and c is flat there; how high they are is computed in double precision.
 
     Args:
         p_x: probabilities of the inputs.
@@ -54,48 +54,59 @@ def peaks(
         log_decoder: ln p(y|t).
         log_z: ln Z(x).
     """
-    log_ratio = jnp.log(p_x) - log_z
-    floor = jnp.exp(LOG_FLOOR)
-
-    def terms(log_s):
-        return jnp.exp(log_ratio[:, None] + log_likelihood(beta, p_y_given_x, log_s))
-
-    def climbed(share):
-        return jnp.log(jnp.maximum(share.T @ p_y_given_x, floor))
-
-    log_s, values = jnp.log(jnp.maximum(p_y_given_x, floor)), []
+    p, log_ratio = p_y_given_x, jnp.log(p_x) - log_z
+    p_s, beta_s, ratio_s = (jnp.asarray(a, jnp.float32) for a in (p, beta, log_ratio))
+    clusters = (jnp.asarray(a, jnp.float32) for a in (log_weights, log_decoder, log_z))
+    log_s = _logarithm(p_s.T)
     for _ in range(ASCENTS):
-        term = terms(log_s)
-        c = term.sum(axis=0)
-        log_s = climbed(term / c)
-        values.append(jnp.log(c))
-    before, gain = values[-2] - values[-3], values[-1] - values[-2]
-    pace = jnp.clip(gain / jnp.where(before > 0, before, 1.0), 0.0, 0.98)
-    # What is above 1 already goes first; what has arrived where a cluster is keeps no place.
-    hope = jnp.where(values[-1] > ROUNDING, SURE + values[-1], values[-1] + gain / (1 - pace))
-    hope = jnp.where((gain > EPS) | (hope > SURE), hope, -jnp.inf)
-    _, best = jax.lax.top_k(hope, min(STARTS, len(hope)))
-    places = jnp.concatenate([log_s[best], _beside(p_x, p_y_given_x, beta, log_weights, log_decoder, log_z)])
-    ones = jnp.ones(len(places))
+        log_s = _ascended(p_s, *_terms(p_s, beta_s, ratio_s, log_s))
+    beside = _beside(jnp.asarray(p_x, jnp.float32), p_s, beta_s, *clusters)
+    places, _ = _climbed(p_s, beta_s, ratio_s, jnp.concatenate([log_s, beside], axis=1), SINGLE)
+    places = jax.nn.log_softmax(places.astype(log_ratio.dtype), axis=0)
+    points, values = _climbed(p, beta, log_ratio, places, DOUBLE)
+    return Peaks(values, points.T)
+
+
+def _terms(p, beta, log_ratio, log_s):
+    """The terms of c at places s, shape (|Y|, places) as throughout, and c."""
+    term = jnp.exp(jnp.minimum(log_ratio[:, None] + log_likelihood(beta, p, log_s.T), LARGEST))
+    return term, term.sum(axis=0)
+
+
+def _ascended(p, term, c):
+    return _logarithm(jnp.matmul(p.T, term, precision=jax.lax.Precision.HIGHEST) / c)
+
+
+def _logarithm(s):
+    return jnp.maximum(jnp.log(s), LOG_FLOOR)
+
+
+def _climbed(p, beta, log_ratio, log_s, steps):
+    """The best of the places where c was computed, one a step from each start, and ln c there."""
+    p_s, beta_s, ones = (jnp.asarray(a, jnp.float32) for a in (p, beta, jnp.ones(log_s.shape[1])))
 
     def step(_, carry):
-        log_s, _ = carry
-        term = terms(log_s)
-        share = term / term.sum(axis=0)
-        s = jnp.exp(log_s).T
-        mean = p_y_given_x.T @ share
-        root = blocks(beta, s, ones, spread_about(share, p_y_given_x, mean), 0.0, ones).root
-        slope = beta * (mean - s) / jnp.sqrt(s)
-        move = (root * (root * slope).sum(axis=1)[:, None]).sum(axis=0)
-        move = move / jnp.sqrt(s) - (move * jnp.sqrt(s)).sum(axis=0)
-        far = jax.nn.log_softmax(log_s + jnp.clip(move.T, -LIMIT, LIMIT), axis=1)
-        both = jnp.concatenate([jnp.maximum(far, LOG_FLOOR), jnp.log(jnp.maximum(mean.T, floor))])
-        value = jnp.log(terms(both).sum(axis=0)).reshape(2, -1)
-        good = value[0] >= value[1]
-        return jnp.where(good[:, None], *jnp.split(both, 2)), jnp.where(good, *value)
+        *old, climbs = carry
+        _, value, ascent, newton = old
+        here = jnp.where(climbs, newton, ascent)
+        term, c = _terms(p, beta, log_ratio, here)
+        climbs = jnp.log(c) >= value  # False for NaN
+        ascent = _ascended(p, term, c)
+        # The direction needs no more than single precision.
+        s, mean = jnp.exp(here), jnp.exp(ascent)
+        slope, share, s, mean = (a.astype(jnp.float32) for a in (beta * (mean - s), term / c, s, mean))
+        root = jnp.sqrt(s)
+        unit = root[:, None] * root
+        factor, _ = factors(beta_s * ones, beta_s**2 * spread_about(share, p_s, mean) / unit, ones, unit)
+        move = (factor * (factor * slope / root).sum(axis=1)[:, None]).sum(axis=0)
+        move = jnp.clip(move / root - (move * root).sum(axis=0), -LIMIT, LIMIT)
+        newton = jnp.maximum(jax.nn.log_softmax(here + move, axis=0), LOG_FLOOR)
+        new = here, jnp.log(c), ascent, newton
+        return *(jnp.where(climbs, a, b) for a, b in zip(new, old, strict=True)), climbs
 
-    points, value = jax.lax.fori_loop(0, STEPS, step, (places, jnp.full(len(places), -jnp.inf)))
-    return Peaks(jnp.maximum(value.max(), values[-1].max()), points)
+    start = log_s, jnp.full(log_s.shape[1], -jnp.inf, log_s.dtype), log_s, log_s, jnp.ones(log_s.shape[1], bool)
+    log_s, value, *_ = jax.lax.fori_loop(0, steps, step, start)
+    return log_s, value
 
 
 def _beside(p_x, p_y_given_x, beta, log_weights, log_decoder, log_z):
@@ -109,6 +120,5 @@ def _beside(p_x, p_y_given_x, beta, log_weights, log_decoder, log_z):
     least = jnp.argmax(jnp.where(found.stable | (mass <= 0), -jnp.inf, found.instability))
     s = s[:, least]
     direction = found.direction[:, least] * jnp.sqrt(s)
-    reach = direction / jnp.maximum(abs(direction / s).max(), 1e-300)
-    sides = s + jnp.array(SPLITS)[:, None] * reach
-    return jnp.log(jnp.maximum(sides, jnp.exp(LOG_FLOOR)))
+    reach = direction / jnp.maximum(abs(direction / s).max(), jnp.finfo(s.dtype).tiny)
+    return _logarithm(jnp.maximum(s[:, None] + jnp.array(SPLITS, s.dtype) * reach[:, None], 0.0))

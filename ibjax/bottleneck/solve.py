@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp
 
 from ibjax.bottleneck.certificate import GapKind
 from ibjax.bottleneck.lanes import METHODS, Lanes, Status, solve_lanes
@@ -15,7 +14,7 @@ from ibjax.information import entropy, mutual_information
 TOLERANCE = 1e-9
 """Of the gap, nats: below what any estimate of a layer's information resolves, above the rounding of doubles."""
 
-ENTRIES = 1 << 20
+ENTRIES = 1 << 18
 """Encoder probabilities that are computed at a time."""
 TINY = float(np.finfo(np.float64).tiny)
 """Stands for 0 in a logarithm."""
@@ -135,7 +134,8 @@ def log_encoder(p_y_given_x: np.ndarray, lanes: Lanes) -> np.ndarray:
     log_w, log_s = (np.log(np.maximum(a, TINY)) for a in (lanes.marginal, lanes.decoder))
     exponent = np.minimum(entropy(p_y_given_x)[..., None] + p_y_given_x @ np.swapaxes(log_s, 1, 2), 0.0)
     joint = log_w[:, None] + lanes.beta[:, None, None] * exponent
-    return joint - logsumexp(joint, axis=2, keepdims=True)
+    joint -= joint.max(axis=2, keepdims=True)
+    return joint - np.log(np.exp(joint).sum(axis=2, keepdims=True))
 
 
 def encoder(table: Table, lanes: Lanes, i: int) -> tuple[np.ndarray, np.ndarray]:
@@ -159,6 +159,7 @@ def informations(table: Table, lanes: Lanes, problem: np.ndarray | None = None) 
     values = np.zeros((2, len(clusters)))
     # Rounding must not make one cluster informative.
     several = np.flatnonzero(clusters > 1)
+    several = several[np.argsort(clusters[several], kind="stable")]
     block = max(ENTRIES // (table.p_x.shape[-1] * lanes.marginal.shape[1]), 1)
     for i in range(0, len(several), block):
         these = several[i : i + block]

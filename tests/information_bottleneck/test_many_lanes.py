@@ -8,14 +8,16 @@ from information_bottleneck import reference_bottleneck as reference
 from information_bottleneck.test_solve_many import problems
 
 from ibjax.bottleneck import many_lanes, solve_many
+from ibjax.bottleneck.chunks import in_chunks
 from ibjax.bottleneck.curvature import blocks
+from ibjax.bottleneck.dense_newton import dense_newton
 from ibjax.bottleneck.elimination import solve_positive
 from ibjax.bottleneck.merging import merged
 from ibjax.bottleneck.newton import newton
 from ibjax.bottleneck.peaks import peaks
 from ibjax.bottleneck.squarem import squarem
 
-steps = jax.jit(newton, static_argnames=("steps", "dense"))
+steps, dense_steps = (jax.jit(method, static_argnames="steps") for method in (newton, dense_newton))
 climb, merge = jax.jit(peaks), jax.jit(merged)
 BETAS = np.array([8.0, 0.5, 3.0, 25.0])
 
@@ -63,10 +65,12 @@ def test_few_evaluations_are_reported_as_such(always):
 
 
 def test_it_is_chosen_for_many_lanes_of_small_tables():
-    assert many_lanes.fits(64, 4, 20_000)
-    assert not many_lanes.fits(64, 4, 100)
-    assert not many_lanes.fits(64, 32, 20_000)
-    assert not many_lanes.fits(256, 4, 20_000)
+    many = np.full(20_000, 5.0)
+    assert many_lanes.fits(64, 4, many)
+    assert not many_lanes.fits(64, 4, many[:100])
+    assert not many_lanes.fits(64, 32, many)
+    assert not many_lanes.fits(256, 4, many)
+    assert not many_lanes.fits(64, 4, 1e6 * many)
 
 
 @pytest.mark.parametrize("n", [1, 5, 16, 17, 40])
@@ -130,9 +134,38 @@ def test_the_hessian_built_or_multiplied_with_leads_to_the_same_place(clusters):
         start = np.log(p_x[order] / p_x[order].sum()), np.log(p[order])
         found = squarem(p_x, p, 7.0, *(jnp.asarray(a) for a in start), steps=120, tolerance=0.0)
         clusters = found.log_weights, found.log_decoder
-        one, other = (steps(p_x, p, 7.0, *clusters, steps=40, tolerance=1e-12, dense=dense) for dense in (False, True))
+        one, other = (method(p_x, p, 7.0, *clusters, steps=40, tolerance=1e-12) for method in (steps, dense_steps))
         energies = [reference.step(p_x, p, 7.0, *(np.exp(np.asarray(a)) for a in x[:2]))[2] for x in (one, other)]
     np.testing.assert_allclose(energies[1], energies[0], atol=1e-11)
+
+
+def test_clusters_in_single_precision_whose_weights_do_not_sum_to_one_are_a_start():
+    # Their free energy is lower than any that can be reached.
+    p_x, p = reference.random_table(20, 4)
+    with jax.enable_x64(True):
+        start = jnp.log(p_x * (1 + 1e-6)), jnp.log(p)
+        log_w, log_s, _ = dense_steps(p_x, p, 7.0, *start, steps=60, tolerance=1e-12)
+        after = reference.step(p_x, p, 7.0, np.exp(np.asarray(log_w)), np.exp(np.asarray(log_s)))
+    np.testing.assert_allclose(np.exp(log_w).sum(), 1, atol=1e-12)
+    heavy = np.asarray(log_w) > np.log(1e-7)
+    np.testing.assert_allclose(after[0][heavy], np.exp(log_w)[heavy], rtol=1e-6)
+
+
+def test_chunks_side_by_side_are_in_order_and_in_the_precision_of_the_caller():
+    values = np.arange(11.0)
+    with jax.enable_x64(True):
+        found = in_chunks(jax.jit(lambda a: a / 3), values, chunk=2, side_by_side=True)
+    np.testing.assert_allclose(found, values / 3, rtol=1e-15)
+
+
+def test_merging_in_single_precision_leaves_clusters_apart():
+    p_x, p = reference.random_table(12, 4)
+    single = (jnp.asarray(a, jnp.float32) for a in (p_x, p, 20.0, np.log(p_x), np.log(p)))
+    with jax.enable_x64(True):
+        found, log_s = merge(*single, 0.01)
+    assert found.dtype == log_s.dtype == jnp.float32
+    assert np.isfinite(found).sum() >= 8
+    assert np.isfinite(np.asarray(log_s)).all()
 
 
 def test_the_search_finds_the_cluster_that_was_taken_away():
@@ -149,8 +182,8 @@ def test_the_search_finds_the_cluster_that_was_taken_away():
             z = (np.exp(np.asarray(log_w)) * np.exp(-8.0 * reference.kl(p, np.exp(np.asarray(log_s))))).sum(axis=1)
             found = climb(p_x, p, 8.0, log_w, log_s, jnp.log(z))
             if gone is None:
-                assert float(found.value) < 1e-9
+                assert float(found.values.max()) < 1e-9
             else:
                 c = (p_x / z)[:, None] * np.exp(-8.0 * reference.kl(p, np.exp(np.asarray(found.points))))
-                np.testing.assert_allclose(np.log(c.sum(axis=0)).max(), found.value, atol=1e-6)
-                assert float(found.value) > 1e-4
+                np.testing.assert_allclose(np.log(c.sum(axis=0)).max(), found.values.max(), atol=1e-6)
+                assert float(found.values.max()) > 1e-4
