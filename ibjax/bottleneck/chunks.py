@@ -41,9 +41,11 @@ def in_chunks(function: Callable[..., Any], *trees: Any, chunk: int = CHUNK, sid
         with jax.enable_x64(double), jax.default_device(device):
             return jax.block_until_ready(piece(begin))
 
-    if side_by_side and len(begins) > 1:
+    if side_by_side:
+        # Two threads would both compile; the first chunk is compiled alone.
+        first = alone(0)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            pieces = list(pool.map(alone, begins))
+            pieces = [first, *pool.map(alone, begins[1:])]
     else:
         pieces = [piece(begin) for begin in begins]
     return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves])[:lanes], *pieces)
