@@ -17,6 +17,8 @@ WEIGHTS = 1e-6
 """Least damping of the weights: those of clusters that share all their inputs are not determined."""
 DYING = 0.1
 """Share of the slope that is added to the curvature of a cluster that loses weight, so that it fades in some steps."""
+ZERO = 1e-20
+"""Probabilities of a label below it are left to Blahut-Arimoto: next to zero the square root of p(y|t) is no scale."""
 NOISE = 4e-15
 """Rise of the free energy that is taken for rounding, relative."""
 
@@ -92,6 +94,7 @@ def _step(p_x, p_y_given_x, beta, w, s, encoder, total, damping, along):
     blocks.
     """
     (labels, clusters), mass = s.shape, total[0]
+    s = jnp.maximum(s, ZERO)
     root = jnp.sqrt(s)
     right = (mass - w) * root + beta * (total[1:] - mass * s) / root
     along = along * mass + DYING * jnp.maximum(w - mass, 0.0)

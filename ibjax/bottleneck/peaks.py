@@ -17,6 +17,10 @@ LIMIT = 3.0
 """Largest change of a logarithm in a step."""
 LARGEST = 80.0
 """Of the exponents: far from a solution c overflows."""
+INSIDE = 1e-3
+"""Share of p(y) in every start: an ascent does not leave a face of the simplex."""
+SMALLEST = 1e-30
+"""Stands for a probability of 0 in a denominator."""
 
 
 class Peaks(NamedTuple):
@@ -57,7 +61,7 @@ def peaks(
     p, log_ratio = p_y_given_x, jnp.log(p_x) - log_z
     p_s, beta_s, ratio_s = (jnp.asarray(a, jnp.float32) for a in (p, beta, log_ratio))
     clusters = (jnp.asarray(a, jnp.float32) for a in (log_weights, log_decoder, log_z))
-    log_s = _logarithm(p_s.T)
+    log_s = _logarithm(((1 - INSIDE) * p_s + INSIDE * (jnp.asarray(p_x, jnp.float32) @ p_s)).T)
     for _ in range(ASCENTS):
         log_s = _ascended(p_s, *_terms(p_s, beta_s, ratio_s, log_s))
     beside = _beside(jnp.asarray(p_x, jnp.float32), p_s, beta_s, *clusters)
@@ -95,7 +99,7 @@ def _climbed(p, beta, log_ratio, log_s, steps):
         # The direction needs no more than single precision.
         s, mean = jnp.exp(here), jnp.exp(ascent)
         slope, share, s, mean = (a.astype(jnp.float32) for a in (beta * (mean - s), term / c, s, mean))
-        root = jnp.sqrt(s)
+        root = jnp.sqrt(jnp.maximum(s, SMALLEST))
         unit = root[:, None] * root
         factor, _ = factors(beta_s * ones, beta_s**2 * spread_about(share, p_s, mean) / unit, ones, unit)
         move = (factor * (factor * slope / root).sum(axis=1)[:, None]).sum(axis=0)
@@ -115,10 +119,10 @@ def _beside(p_x, p_y_given_x, beta, log_weights, log_decoder, log_z):
     A cluster that is stable is left, to its peak, by no ascent.
     """
     share = jnp.exp(log_weights + (jnp.log(p_x) - log_z)[:, None] + log_likelihood(beta, p_y_given_x, log_decoder))
-    mass, s = share.sum(axis=0), jnp.exp(log_decoder).T
+    mass, s = share.sum(axis=0), jnp.maximum(jnp.exp(log_decoder).T, SMALLEST)
     found = blocks(beta, s, mass, spread_about(share, p_y_given_x, s), 0.0, mass)
     least = jnp.argmax(jnp.where(found.stable | (mass <= 0), -jnp.inf, found.instability))
     s = s[:, least]
     direction = found.direction[:, least] * jnp.sqrt(s)
-    reach = direction / jnp.maximum(abs(direction / s).max(), jnp.finfo(s.dtype).tiny)
+    reach = direction / jnp.maximum(abs(direction / s).max(), SMALLEST)
     return _logarithm(jnp.maximum(s[:, None] + jnp.array(SPLITS, s.dtype) * reach[:, None], 0.0))

@@ -39,6 +39,8 @@ def always(monkeypatch):
 
 def test_it_is_what_lane_after_lane_finds(always):
     p_x, p = problems(4)
+    p = np.where((p < 0.1) & (np.arange(4) < 2)[:, None, None], 0.0, p)  # two tables with zeros
+    p /= p.sum(axis=2, keepdims=True)
     found = solve_many((p_x, p), BETAS)
     assert (found.status == 0).all()
     assert sum(always) <= 2  # of 16: the rest it solves itself
