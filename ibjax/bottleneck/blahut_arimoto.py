@@ -32,6 +32,11 @@ class BlahutArimoto(NamedTuple):
     status: Bool[Array, ""]
 
 
+def floored_log(decoder: Any) -> Any:
+    """Logarithm of probabilities of labels, no less than `LOG_FLOOR`."""
+    return jnp.maximum(jnp.log(decoder), LOG_FLOOR)
+
+
 def log_likelihood(beta: Any, p_y_given_x: Any, log_decoder: Any) -> Float[Array, "n T"]:
     """``-beta KL(p(y|x) || p(y|t))`` of every input and cluster: one matrix product."""
     entropy = -xlogy(p_y_given_x, p_y_given_x).sum(axis=-1)

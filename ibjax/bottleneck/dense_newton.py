@@ -9,18 +9,13 @@ from jaxtyping import Array, Float, Int
 from ibjax.bottleneck.blahut_arimoto import LOG_FLOOR, evaluated, fixed_point_map
 from ibjax.bottleneck.curvature import blocks, spread_about
 from ibjax.bottleneck.elimination import solve_positive
+from ibjax.bottleneck.newton import DAMPING, DYING, MOST, NOISE, SMALLEST
 from ibjax.bottleneck.squarem import LIGHTEST
 
-DAMPING, SMALLEST, MOST = 1e-3, 1e-10, 1e3
-"""Of the first step, relative to the steps of Blahut-Arimoto, and its bounds."""
 WEIGHTS = 1e-6
 """Least damping of the weights: those of clusters that share all their inputs are not determined."""
-DYING = 0.1
-"""Share of the slope that is added to the curvature of a cluster that loses weight, so that it fades in some steps."""
 ZERO = 1e-20
 """Probabilities of a label below it are left to Blahut-Arimoto: next to zero the square root of p(y|t) is no scale."""
-NOISE = 4e-15
-"""Rise of the free energy that is taken for rounding, relative."""
 
 
 def dense_newton(

@@ -128,7 +128,7 @@ class _Work:
         # The search takes as long whatever the number of clusters, and long to compile.
         sizes = np.array([most] if program is _search_chunk else [*(n for n in SIZES if n < start), start, most])
         lanes = lanes[np.argsort(-self.used[lanes], kind="stable")]
-        # The first of a chunk sets its size, so that all chunks but the last are full.
+        # The first of every few sets their size, so that all chunks of a size but the last are full.
         size = np.repeat(sizes[np.searchsorted(sizes, self.used[lanes[::CHUNK]])], CHUNK)[: len(lanes)]
         for slots in np.unique(size)[::-1]:
             these = lanes[size == slots]

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ibjax.bottleneck.blahut_arimoto import LOG_FLOOR, log_likelihood
+from ibjax.bottleneck.blahut_arimoto import floored_log, log_likelihood
 
+HIGHEST = jax.lax.Precision.HIGHEST
 NOISE = 4e-15
 """Rise of the free energy that is taken for rounding; in single precision it must fall by more than rounding."""
 
@@ -44,11 +46,7 @@ def merged(
 def _overlap(log_decoder):
     """Bhattacharyya's coefficient of every two clusters."""
     root = jnp.exp(log_decoder / 2)
-    return root @ root.T
-
-
-def _logarithm(decoder):
-    return jnp.maximum(jnp.log(decoder), LOG_FLOOR)
+    return jnp.matmul(root, root.T, precision=HIGHEST)
 
 
 def _joined(beta, log_weights, log_decoder, distance):
@@ -59,10 +57,10 @@ def _joined(beta, log_weights, log_decoder, distance):
     leader = leader[leader]
     member = (leader == jnp.arange(len(there))[:, None]) & there
     weights, decoder = jnp.exp(log_weights), jnp.exp(log_decoder)
-    total = member.astype(weights.dtype) @ (weights[:, None] * decoder)
+    total = jnp.matmul(member.astype(weights.dtype), weights[:, None] * decoder, precision=HIGHEST)
     mass = total.sum(axis=1)
     several = member.sum(axis=1) > 1
-    mean = _logarithm(total / jnp.where(mass > 0, mass, 1.0)[:, None])
+    mean = floored_log(total / jnp.where(mass > 0, mass, 1.0)[:, None])
     new = jnp.where(several, jnp.log(jnp.where(mass > 0, mass, 1.0)), log_weights)
     return jnp.where(member.any(axis=1), new, -jnp.inf), jnp.where(several[:, None], mean, log_decoder)
 
@@ -77,7 +75,7 @@ def _pairs_merged(p_x, p_y_given_x, beta, log_weights, log_decoder, distance):
     both = parts + parts[other]
     mass = both.sum(axis=1)
     log_mass = jnp.log(jnp.where(first, mass, 1.0))
-    mean = _logarithm(both / jnp.where(first, mass, 1.0)[:, None])
+    mean = floored_log(both / jnp.where(first, mass, 1.0)[:, None])
     joint = log_weights[:, None] + log_likelihood(beta, p_y_given_x, log_decoder).T
     largest = joint.max(axis=0)
     share, new = (
@@ -85,7 +83,7 @@ def _pairs_merged(p_x, p_y_given_x, beta, log_weights, log_decoder, distance):
         jnp.exp(log_mass[:, None] + log_likelihood(beta, p_y_given_x, mean).T - largest),
     )
     change = (new - share - share[other]) / share.sum(axis=0)
-    rise = -jnp.log1p(jnp.maximum(change, -1 + NOISE)) @ p_x
+    rise = -(jnp.log1p(jnp.maximum(change, -1 + NOISE)) * p_x).sum(axis=1)
     noise = NOISE if rise.dtype == jnp.float64 else -8 * float(jnp.finfo(rise.dtype).eps)
     one = first & (rise <= noise) & (distance > 0)
     gone = pair & ~first & one[other]

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ibjax.bottleneck.blahut_arimoto import LOG_FLOOR, log_likelihood
+from ibjax.bottleneck.blahut_arimoto import LOG_FLOOR, floored_log, log_likelihood
 from ibjax.bottleneck.curvature import blocks, factors, spread_about
 
 ASCENTS, SINGLE, DOUBLE = 6, 4, 2
@@ -61,7 +61,8 @@ def peaks(
     p, log_ratio = p_y_given_x, jnp.log(p_x) - log_z
     p_s, beta_s, ratio_s = (jnp.asarray(a, jnp.float32) for a in (p, beta, log_ratio))
     clusters = (jnp.asarray(a, jnp.float32) for a in (log_weights, log_decoder, log_z))
-    log_s = _logarithm(((1 - INSIDE) * p_s + INSIDE * (jnp.asarray(p_x, jnp.float32) @ p_s)).T)
+    p_y = (jnp.asarray(p_x, jnp.float32)[:, None] * p_s).sum(axis=0)
+    log_s = floored_log(((1 - INSIDE) * p_s + INSIDE * p_y).T)
     for _ in range(ASCENTS):
         log_s = _ascended(p_s, *_terms(p_s, beta_s, ratio_s, log_s))
     beside = _beside(jnp.asarray(p_x, jnp.float32), p_s, beta_s, *clusters)
@@ -78,11 +79,7 @@ def _terms(p, beta, log_ratio, log_s):
 
 
 def _ascended(p, term, c):
-    return _logarithm(jnp.matmul(p.T, term, precision=jax.lax.Precision.HIGHEST) / c)
-
-
-def _logarithm(s):
-    return jnp.maximum(jnp.log(s), LOG_FLOOR)
+    return floored_log(jnp.matmul(p.T, term, precision=jax.lax.Precision.HIGHEST) / c)
 
 
 def _climbed(p, beta, log_ratio, log_s, steps):
@@ -125,4 +122,4 @@ def _beside(p_x, p_y_given_x, beta, log_weights, log_decoder, log_z):
     s = s[:, least]
     direction = found.direction[:, least] * jnp.sqrt(s)
     reach = direction / jnp.maximum(abs(direction / s).max(), SMALLEST)
-    return _logarithm(jnp.maximum(s[:, None] + jnp.array(SPLITS, s.dtype) * reach[:, None], 0.0))
+    return floored_log(jnp.maximum(s[:, None] + jnp.array(SPLITS, s.dtype) * reach[:, None], 0.0))
