@@ -60,7 +60,7 @@ def blocks(beta, decoder, mass, spread, damping, along) -> Blocks:
     for k in range(POWERS):
         size = abs(jnp.trace(power)) + tiny  # of one input alone rounding is left, of any sign
         power, logarithm = power / size, logarithm + jnp.log(size) / 2**k
-        power = (power[:, :, None] * power).sum(axis=1)
+        power = product(power, power)
     instability = jnp.exp(logarithm + jnp.log(abs(jnp.trace(power)) + tiny) / 2**POWERS)
     largest = jnp.argmax(jnp.einsum("aat->at", power), axis=0)
     direction = jnp.take_along_axis(power, largest[None, None], axis=1)[:, 0]
@@ -70,6 +70,15 @@ def blocks(beta, decoder, mass, spread, damping, along) -> Blocks:
     excess = jnp.where(stable, 0.0, jnp.maximum(instability - 1 - damping, 0.0) + MARGIN)
     root, _ = factors(scale + beta * mass * excess, beta * scaled, along, unit)
     return Blocks(root, stable, instability, direction)
+
+
+def product(a, b):
+    """The matrix products of a, shape (i, |Y|, T), with b, shape (|Y|, j, T), or with vectors, shape (|Y|, T).
+
+    Written out, for the processor is slow at sums over an axis that is not the last.
+    """
+    rows = a if b.ndim == 2 else a[:, :, None]
+    return sum(rows[:, k] * b[k] for k in range(1, len(b))) + rows[:, 0] * b[0]
 
 
 def factors(scale, spread, along, unit):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ibjax.bottleneck.blahut_arimoto import LOG_FLOOR, evaluated, fixed_point_map
-from ibjax.bottleneck.curvature import blocks, spread_about
+from ibjax.bottleneck.curvature import blocks, product, spread_about
 from ibjax.bottleneck.elimination import solve_positive
 from ibjax.bottleneck.newton import DAMPING, DYING, MOST, NOISE, SMALLEST
 from ibjax.bottleneck.squarem import LIGHTEST
@@ -96,14 +96,14 @@ def _step(p_x, p_y_given_x, beta, w, s, encoder, total, damping, along):
     spread = spread_about(p_x[:, None] * encoder, p_y_given_x, s)
     c = blocks(beta, s, mass, spread, damping, along).root
     # C (g + p(y|t)^1/2) is linear in p(y|x): the rows sum to one.
-    linear = beta * c / root + (1 - beta) * (c * root).sum(axis=1)[:, None]
+    linear = beta * c / root + (1 - beta) * product(c, root)[:, None]
     rows = (p_y_given_x @ jnp.moveaxis(linear, 1, 0).reshape(labels, -1)).reshape(-1, labels, clusters)
     rows = (rows * (jnp.sqrt(p_x)[:, None] * encoder)[:, None]).reshape(-1, labels * clusters)
-    scaled = (c * right).sum(axis=1).reshape(-1)
+    scaled = product(c, right).reshape(-1)
     if len(scaled) <= len(rows):
         solution = solve_positive(jnp.eye(len(scaled)) + rows.T @ rows, scaled)
     else:
         solution = scaled - rows.T @ solve_positive(jnp.eye(len(rows)) + rows @ rows.T, rows @ scaled)
-    step = (c * solution.reshape(labels, 1, clusters)).sum(axis=0)
+    step = product(jnp.swapaxes(c, 0, 1), solution.reshape(labels, clusters))
     change = (step * root).sum(axis=0)
     return change, (step - change * root) / root

@@ -1,7 +1,10 @@
 """The solver for thousands of lanes of small tables: what `many_labels` does, in few programs for all lanes."""
 
 import functools
-from collections.abc import Iterator
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -35,17 +38,19 @@ CHUNK, FEWEST, SLOTS = 32, 4, 512
 """Most lanes of a program and fewest, and clusters of all its lanes between: about what the caches hold."""
 SIZES = (4, 8, 16, 32, 48, 96)
 """Numbers of clusters that programs are compiled for, besides that of the start and the most."""
-EVALUATIONS, PASSES = 6, 4
+EVALUATIONS, PASSES = 9, 2
 """Steps of the iteration before clusters are merged, and how often that is done."""
-NEWTON_STEPS, NEWTON_PASSES = 4, 6
-"""Steps of Newton's method between two looks at who is done, and most of these looks."""
-MET = 0.3, 0.1
+NEWTON_STEPS, LOOKS, MOST_LOOKS = 4, 2, 6
+"""Steps of Newton's method between two looks at who is done, looks in a stage, and most of them before a search."""
+PART, STAGE = 2500, 256
+"""Lanes that a thread solves together, the same on every machine, and fewest that start a stage at once."""
+MET = 0.3, 0.1, 0.0
 """Distances at which clusters have met, in widths of exp(-beta KL), in the first rounds: two that stay apart are seldom
 so near, and what that loses is given back. Then none are merged: what is inserted must first settle."""
 LEAST = 1e-5
 """Weight that a missed cluster gets at least: it must not be taken for one that has faded."""
 ROUNDS = 6
-"""How often a lane that the search refuses is improved again with the clusters that it misses."""
+"""Most searches of a lane: all but the last are followed by another try with the clusters that are missed."""
 
 
 def fits(inputs: int, labels: int, beta: np.ndarray) -> bool:
@@ -59,12 +64,13 @@ def solve_many_lanes(
 ) -> Solved:
     """Solve reduced tables at many betas, in double precision.
 
-    As in `solve_many_labels` a lane starts with a cluster at every p(y|x) and one at p(y). After a few steps of the
-    iteration the clusters that have met, and pairs that are better as one, are merged: most of what there is to merge.
-    Newton's method with the Hessian built does the rest in some five steps, and the search inserts what is missed.
-    Lanes with as many clusters, up to a size, share a program, and every core runs one. What only has to come close is
-    done in single precision: the first steps, the merging, and the search up to its last two steps. The few lanes that
-    are left in the end, next to transitions, are handed to `solve_many_labels`.
+    As in `solve_many_labels` a problem starts, at its highest beta, with a cluster at every p(y|x) and one at p(y); the
+    other betas start from the clusters of the next higher one. After a few steps of the iteration the clusters that
+    have met, and pairs that are better as one, are merged: most of what there is to merge. Newton's method with the
+    Hessian built does the rest in some five steps, and the search inserts what is missed. Lanes with as many clusters,
+    up to a size, share a program, and every core has problems of its own. What only has to come close is done in
+    single precision: the first steps, the merging, and the search up to its last two steps. The few lanes that are
+    left in the end, next to transitions, are handed to `solve_many_labels`.
 
     Args:
         tables: p(x) and p(y|x), see `solve_many_labels`.
@@ -73,45 +79,73 @@ def solve_many_lanes(
         tolerance: of the gap, nats.
         max_iterations: evaluations of the map; the last round may exceed it.
     """
-    lanes = len(beta)
-    work = _Work(tables, problem, beta, tolerance)
-    gap, open_ = np.full(lanes, np.inf), np.arange(lanes)
-    for k in range(ROUNDS):
-        work.settle(open_, max_iterations, MET[k] if k < len(MET) else 0.0)
-        for these, (value, weights, points) in work.each(_search_chunk, open_):
-            gap[these] = np.maximum(np.maximum(value, work.residual[these]), 0.0)
-            left = ~(gap[these] <= tolerance) & (work.iterations[these] < max_iterations)
-            work.insert(these[left], weights[left], points[left])
-        open_ = open_[~(gap[open_] <= tolerance) & (work.iterations[open_] < max_iterations)]
-        if not len(open_):
-            break
-    clusters = [
-        Clusters(log_weights[:used], log_decoder[:used])
-        for log_weights, log_decoder, used in zip(work.log_weights, work.log_decoder, work.used, strict=True)
-    ]
-    failed = np.flatnonzero(~(gap <= tolerance) & (work.iterations < max_iterations))
+    compiled = _Compiled()
+    # What is set for a while holds in this thread alone.
+    double, device = jnp.result_type(float) == jnp.float64, jnp.zeros(()).device
+
+    def run(lanes: np.ndarray) -> _Work:
+        with jax.enable_x64(double), jax.default_device(device):
+            work = _Work(compiled, tables, problem[lanes], beta[lanes], tolerance, max_iterations)
+            work.solve()
+        return work
+
+    part = problem % max(min(len(beta) // PART, len(tables.p_x)), 1)
+    order = np.argsort(part, kind="stable")
+    _, parts = _grouped(part[order], order)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        works = list(pool.map(run, parts))
+    back = np.argsort(order)
+    log_z, gap, iterations = (
+        np.concatenate([getattr(work, name) for work in works])[back] for name in ("log_z", "gap", "iterations")
+    )
+    clusters = [each for work in works for each in work.clusters()]
+    clusters = [clusters[i] for i in back]
+    failed = np.flatnonzero(~(gap <= tolerance) & (iterations < max_iterations))
     if len(failed):
         again = solve_many_labels(
             tables, problem[failed], beta[failed], tolerance, max_iterations, start=[clusters[i] for i in failed]
         )
         for k, i in enumerate(failed):
             clusters[i] = again.clusters[k]
-        work.log_z[failed], gap[failed] = again.log_z, again.gap
-        work.iterations[failed] += again.iterations
-    return Solved(clusters, work.log_z, gap, "searched", work.iterations)
+        log_z[failed], gap[failed] = again.log_z, again.gap
+        iterations[failed] += again.iterations
+    return Solved(clusters, log_z, gap, "searched", iterations)
+
+
+class _Compiled:
+    """Programs that are compiled: two threads would both compile one that is not."""
+
+    def __init__(self) -> None:
+        self.known, self.locks = set(), {}
+
+    def ensure(self, key: Any, run: Callable[[], Any]) -> None:
+        if key not in self.known:
+            with self.locks.setdefault(key, threading.Lock()):
+                if key not in self.known:
+                    run()
+                    self.known.add(key)
 
 
 class _Work:
     """Clusters of all lanes, by weight, in arrays with room for the most."""
 
-    def __init__(self, tables: Table, problem: np.ndarray, beta: np.ndarray, tolerance: float) -> None:
+    def __init__(
+        self,
+        compiled: _Compiled,
+        tables: Table,
+        problem: np.ndarray,
+        beta: np.ndarray,
+        tolerance: float,
+        max_iterations: int,
+    ) -> None:
         lanes, (inputs, labels) = len(beta), tables.p_y_given_x.shape[1:]
+        self.compiled = compiled
         self.tables = tuple(jnp.asarray(a) for a in tables)
-        self.problem, self.beta, self.tolerance = problem, beta, tolerance
+        self.problem, self.beta, self.tolerance, self.max_iterations = problem, beta, tolerance, max_iterations
         self.log_weights = np.full((lanes, inputs + 1 + INSERTIONS), -np.inf)
         self.log_decoder = np.zeros((*self.log_weights.shape, labels))
-        self.log_z, self.residual = np.zeros((lanes, inputs)), np.full(lanes, np.inf)
-        self.iterations = np.zeros(lanes, np.int64)
+        self.log_z, self.residual, self.gap = np.zeros((lanes, inputs)), np.full(lanes, np.inf), np.full(lanes, np.inf)
+        self.iterations, self.rounds, self.looks = (np.zeros(lanes, np.int64) for _ in range(3))
         order = np.argsort(problem, kind="stable")
         for i, these in zip(*_grouped(problem[order], order), strict=True):
             one, every, threshold = starts(Table(*(a[i] for a in tables)))
@@ -122,51 +156,112 @@ class _Work:
                 self.log_decoder[these[chosen], :used] = log_decoder
         self.used = np.isfinite(self.log_weights).sum(axis=1)
 
-    def each(self, program: Any, lanes: np.ndarray, *settings: float) -> Iterator[tuple[np.ndarray, tuple]]:
+    def solve(self) -> None:
+        """Stage after stage; what one leaves undone goes on with the next."""
+        stages = self.stages()
+        fresh = unsettled = np.arange(0)
+        while stages or len(fresh) or len(unsettled):
+            if stages:
+                new, before = stages.pop(0)
+                self.follow(new, before)
+                fresh = np.concatenate([fresh, new])
+            self.merge(fresh)
+            settled, unsettled = self.newton(np.concatenate([fresh, unsettled]))
+            fresh = self.search(settled)
+
+    def stages(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Lanes of about as many stages as there are betas, and the next higher beta's lane in the stage before, or -1.
+
+        Small parts have fewer stages, and several lanes of a problem start one.
+        """
+        order = np.lexsort((-self.beta, self.problem))
+        _, chains = _grouped(self.problem[order], order)
+        stages = max(min(len(order) // STAGE, max(map(len, chains))), 1)
+        place = np.concatenate([np.arange(len(chain)) for chain in chains]) % stages
+        before = np.where(place > 0, np.roll(order, 1), -1)
+        return [(order[place == k], before[place == k]) for k in range(stages)]
+
+    def each(self, program: Any, lanes: np.ndarray) -> Iterator[tuple[np.ndarray, tuple]]:
         """Some lanes and what a program returns of them; those with about as many clusters share a call."""
         start, most = self.log_z.shape[1] + 1, self.log_weights.shape[1]
         # The search takes as long whatever the number of clusters, and long to compile.
         sizes = np.array([most] if program is _search_chunk else [*(n for n in SIZES if n < start), start, most])
         lanes = lanes[np.argsort(-self.used[lanes], kind="stable")]
-        # The first of every few sets their size, so that all chunks of a size but the last are full.
-        size = np.repeat(sizes[np.searchsorted(sizes, self.used[lanes[::CHUNK]])], CHUNK)[: len(lanes)]
-        for slots in np.unique(size)[::-1]:
-            these = lanes[size == slots]
-            run = functools.partial(program, self.tables, self.tolerance, *settings)
-            chunk = int(np.clip(SLOTS // slots, FEWEST, CHUNK))
+        groups: dict[int, list[np.ndarray]] = {}
+        while len(lanes):
+            slots = int(sizes[np.searchsorted(sizes, self.used[lanes[0]])])
+            groups.setdefault(slots, []).append(lanes[: _chunk(slots)])
+            lanes = lanes[_chunk(slots) :]
+        for slots, chunks in groups.items():
+            these = np.concatenate(chunks)
+            # All lanes of a chunk run as long as the slowest.
+            these = these[np.argsort(self.residual[these], kind="stable")]
+            run = functools.partial(program, self.tables, self.tolerance)
             clusters = self.log_weights[these, :slots], self.log_decoder[these, :slots], self.log_z[these]
-            arguments = self.problem[these], self.beta[these], *clusters
-            yield these, in_chunks(run, *arguments, chunk=chunk, side_by_side=True)
+            met = np.array(MET)[np.minimum(self.rounds[these], len(MET) - 1)]
+            arguments = self.problem[these], self.beta[these], met, *clusters
+            one = [a[:1] for a in arguments]
+            self.compiled.ensure((program, slots), functools.partial(in_chunks, run, *one, chunk=_chunk(slots)))
+            yield these, in_chunks(run, *arguments, chunk=_chunk(slots))
+
+    def clusters(self) -> list[Clusters]:
+        """Those of every lane."""
+        return [
+            Clusters(log_weights[:used], log_decoder[:used])
+            for log_weights, log_decoder, used in zip(self.log_weights, self.log_decoder, self.used, strict=True)
+        ]
 
     def put(self, lanes: np.ndarray, log_weights: np.ndarray, log_decoder: np.ndarray) -> None:
         """Take new clusters."""
-        slots = log_weights.shape[1]
-        self.log_weights[lanes] = -np.inf
-        self.log_weights[lanes, :slots], self.log_decoder[lanes, :slots] = log_weights, log_decoder
+        slots, order = log_weights.shape[1], np.argsort(-log_weights, axis=1, kind="stable")
+        self.log_weights[lanes, :slots] = np.take_along_axis(log_weights, order, axis=1)
+        self.log_weights[lanes, slots:] = -np.inf
+        self.log_decoder[lanes, :slots] = np.take_along_axis(log_decoder, order[:, :, None], axis=1)
         self.used[lanes] = np.isfinite(log_weights).sum(axis=1)
 
-    def settle(self, lanes: np.ndarray, max_iterations: int, met: float) -> None:
-        """Bring clusters to their best place, with one for those that are the same."""
-        open_ = lanes
+    def follow(self, lanes: np.ndarray, before: np.ndarray) -> None:
+        """Start lanes that may have several clusters from those of the lanes before."""
+        takes = (before >= 0) & (self.used[lanes] > 1)
+        for a in (self.log_weights, self.log_decoder, self.used):
+            a[lanes[takes]] = a[before[takes]]
+
+    def merge(self, lanes: np.ndarray) -> None:
+        """A few steps of the iteration, and one cluster for those that are the same."""
         for _ in range(PASSES):
-            before = self.used[open_]
-            for these, (*clusters, made) in self.each(_merge_chunk, open_, met):
+            before = self.used[lanes]
+            for these, (*clusters, made) in self.each(_merge_chunk, lanes):
                 self.put(these, *clusters)
                 self.iterations[these] += made
-            open_ = open_[(self.used[open_] < before) & (self.iterations[open_] < max_iterations)]
-            if not len(open_):
-                break
-        open_ = lanes
-        for _ in range(NEWTON_PASSES):
-            before = self.used[open_]
-            for these, (*clusters, log_z, residual, made) in self.each(_newton_chunk, open_, met):
+            lanes = lanes[(self.used[lanes] < before) & (self.iterations[lanes] < self.max_iterations)]
+
+    def newton(self, lanes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Bring clusters to their best place: lanes where they are, or will not get there, and the others."""
+        settled = []
+        for _ in range(LOOKS):
+            before = self.used[lanes]
+            for these, (*clusters, log_z, residual, made) in self.each(_newton_chunk, lanes):
                 self.put(these, *clusters)
                 self.log_z[these], self.residual[these] = log_z, residual
                 self.iterations[these] += made + 1
-            open_ = open_[(self.used[open_] < before) | ~(self.residual[open_] <= self.tolerance / 2)]
-            open_ = open_[self.iterations[open_] < max_iterations]
-            if not len(open_):
-                break
+            self.looks[lanes] += 1
+            there = (self.used[lanes] == before) & (self.residual[lanes] <= self.tolerance / 2)
+            there |= (self.looks[lanes] >= MOST_LOOKS) | (self.iterations[lanes] >= self.max_iterations)
+            settled.append(lanes[there])
+            lanes = lanes[~there]
+        return np.concatenate(settled), lanes
+
+    def search(self, lanes: np.ndarray) -> np.ndarray:
+        """Bound the gap, and insert what is missed: lanes where something is, and that are not given up."""
+        refused = []
+        self.rounds[lanes] += 1
+        self.looks[lanes] = 0
+        for these, (value, weights, points) in self.each(_search_chunk, lanes):
+            self.gap[these] = np.maximum(np.maximum(value, self.residual[these]), 0.0)
+            left = ~(self.gap[these] <= self.tolerance) & (self.iterations[these] < self.max_iterations)
+            self.insert(these[left], weights[left], points[left])
+            self.residual[these[left]] = np.inf
+            refused.append(these[left & (self.rounds[these] < ROUNDS)])
+        return np.concatenate([lanes[:0], *refused])
 
     def insert(self, lanes: np.ndarray, weights: np.ndarray, points: np.ndarray) -> None:
         """Add clusters, heaviest first; those of weight 0 are none."""
@@ -179,40 +274,44 @@ class _Work:
         self.used[lanes] = used + (weights > 0).sum(axis=1)
 
 
+def _chunk(slots: int) -> int:
+    return int(np.clip(SLOTS // slots, FEWEST, CHUNK))
+
+
 def _grouped(sorted_: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
     keys, first = np.unique(sorted_, return_index=True)
     return keys, np.split(values, first[1:])
 
 
 @jax.jit
-def _merge_chunk(tables, tolerance, met, problem, beta, log_weights, log_decoder, log_z):
+def _merge_chunk(tables, tolerance, problem, beta, met, log_weights, log_decoder, log_z):
     """In single precision: what is merged too much, the search gives back."""
 
-    def lane(problem, beta, log_weights, log_decoder):
+    def lane(problem, beta, met, log_weights, log_decoder):
         p_x, p = (a[problem] for a in tables)
         found = squarem(p_x, p, beta, log_weights, log_decoder, steps=EVALUATIONS, tolerance=tolerance / 4)
         return *merged(p_x, p, beta, _without_light(found.log_weights), found.log_decoder, met), found.iterations
 
-    tables, *rest = jax.tree.map(lambda a: a.astype(jnp.float32), (tables, beta, log_weights, log_decoder))
+    tables, *rest = jax.tree.map(lambda a: a.astype(jnp.float32), (tables, beta, met, log_weights, log_decoder))
     return jax.vmap(lane)(problem, *rest)
 
 
 @jax.jit
-def _newton_chunk(tables, tolerance, met, problem, beta, log_weights, log_decoder, log_z):
-    def lane(problem, beta, log_weights, log_decoder):
+def _newton_chunk(tables, tolerance, problem, beta, met, log_weights, log_decoder, log_z):
+    def lane(problem, beta, met, log_weights, log_decoder):
         p_x, p = (a[problem] for a in tables)
         start = p_x, p, beta, log_weights, log_decoder
         log_w, log_s, made = dense_newton(*start, steps=NEWTON_STEPS, tolerance=tolerance)
         log_w = _without_light(log_w)
         less_w, less_s = merged(*(a.astype(jnp.float32) for a in (p_x, p, beta, log_w, log_s, met)))
-        fewer, order = jnp.isfinite(less_w).sum() < jnp.isfinite(log_w).sum(), jnp.argsort(-log_w)
-        log_w = jnp.where(fewer, jax.nn.log_softmax(less_w.astype(log_w.dtype)), log_w[order])
-        log_s = jnp.where(fewer, jax.nn.log_softmax(less_s.astype(log_s.dtype), axis=1), log_s[order])
+        fewer = jnp.isfinite(less_w).sum() < jnp.isfinite(log_w).sum()
+        log_w = jnp.where(fewer, jax.nn.log_softmax(less_w.astype(log_w.dtype)), log_w)
+        log_s = jnp.where(fewer, jax.nn.log_softmax(less_s.astype(log_s.dtype), axis=1), log_s)
         _, log_z, total = evaluated(p_x, p, beta, log_w, log_s)
         c = jnp.where(jnp.isfinite(log_w), jnp.log(total[0]) - log_w, -jnp.inf)
         return log_w, log_s, log_z, c.max(), made
 
-    return jax.vmap(lane)(problem, beta, log_weights, log_decoder)
+    return jax.vmap(lane)(problem, beta, met, log_weights, log_decoder)
 
 
 def _without_light(log_weights):
@@ -220,7 +319,7 @@ def _without_light(log_weights):
 
 
 @jax.jit
-def _search_chunk(tables, tolerance, problem, beta, log_weights, log_decoder, log_z):
+def _search_chunk(tables, tolerance, problem, beta, met, log_weights, log_decoder, log_z):
     """The largest ln c, and clusters to insert with their weights."""
 
     def lane(problem, beta, log_weights, log_decoder, log_z):

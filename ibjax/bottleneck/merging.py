@@ -21,7 +21,7 @@ def merged(
     log_decoder: Float[Any, "T labels"],
     distance: Any,
 ) -> tuple[Float[Array, " T"], Float[Array, "T labels"]]:
-    """Put one cluster in the place of several, in order of weight; what is free gets the weight 0.
+    """Put one cluster in the place of several; what is free gets the weight 0.
 
     Clusters near a heavier one join it, whatever that costs: the search gives back what is missed. Of the others each
     two that are nearest to each other are tried as one, and are one if that does not raise the free energy: two that
@@ -33,14 +33,12 @@ def merged(
         beta: trade-off.
         log_weights: ln p(t); -inf for a cluster that is not there.
         log_decoder: ln p(y|t).
-        distance: at which clusters have met, in widths of exp(-beta KL); 0 only puts them in order.
+        distance: at which clusters have met, in widths of exp(-beta KL); at 0 none have, and none are tried.
 
     Returns:
-        ln p(t), decreasing, and ln p(y|t).
+        ln p(t) and ln p(y|t).
     """
-    clusters = _pairs_merged(p_x, p_y_given_x, beta, *_joined(beta, log_weights, log_decoder, distance), distance)
-    order = jnp.argsort(-clusters[0])
-    return clusters[0][order], clusters[1][order]
+    return _pairs_merged(p_x, p_y_given_x, beta, *_joined(beta, log_weights, log_decoder, distance), distance)
 
 
 def _overlap(log_decoder):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ibjax.bottleneck.blahut_arimoto import LOG_FLOOR, floored_log, log_likelihood
-from ibjax.bottleneck.curvature import blocks, factors, spread_about
+from ibjax.bottleneck.curvature import blocks, factors, product, spread_about
 
 ASCENTS, SINGLE, DOUBLE = 6, 4, 2
 """From every place: ascents and steps of Newton's method in single precision, then these steps in double."""
@@ -99,7 +99,7 @@ def _climbed(p, beta, log_ratio, log_s, steps):
         root = jnp.sqrt(jnp.maximum(s, SMALLEST))
         unit = root[:, None] * root
         factor, _ = factors(beta_s * ones, beta_s**2 * spread_about(share, p_s, mean) / unit, ones, unit)
-        move = (factor * (factor * slope / root).sum(axis=1)[:, None]).sum(axis=0)
+        move = product(jnp.swapaxes(factor, 0, 1), product(factor, slope / root))
         move = jnp.clip(move / root - (move * root).sum(axis=0), -LIMIT, LIMIT)
         newton = jnp.maximum(jax.nn.log_softmax(here + move, axis=0), LOG_FLOOR)
         new = here, jnp.log(c), ascent, newton

@@ -59,7 +59,7 @@ def solve_many(
     an `InformationCurve`, which holds one table, one entropy and one hull.
 
     With three labels or more and ``"auto"`` the lanes of all problems run together, problems padded to the largest.
-    From 10,000 lanes on, of at most 128 inputs and 8 labels and betas to 10,000, this takes some 1.5 ms each, after a
+    From 10,000 lanes on, of at most 128 inputs and 8 labels and betas to 10,000, this takes a millisecond each, after a
     minute of compiling. Two labels, and ``"blahut-arimoto"``, are solved problem after problem. Gaps are certified of
     the latter, for at most three labels, and else searched: `curve` certifies those of three labels, at some ten
     milliseconds each.
