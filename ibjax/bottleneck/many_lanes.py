@@ -80,7 +80,8 @@ def solve_many_lanes(
         max_iterations: evaluations of the map; the last round may exceed it.
     """
     compiled = _Compiled()
-    # What is set for a while holds in this thread alone.
+    # None of the programs calls LAPACK: two that factorise matrices, from two threads, can wait for each other's share
+    # of the cores for ever. And what is set for a while holds in this thread alone.
     double, device = jnp.result_type(float) == jnp.float64, jnp.zeros(()).device
 
     def run(lanes: np.ndarray) -> _Work:
