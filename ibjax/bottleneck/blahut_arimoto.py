@@ -70,8 +70,8 @@ def fixed_point_map(p_x: Any, p_y_given_x: Any, beta: Any, log_weights: Any, log
     weights = total[0]
     dead = weights <= 0
     decoder = total[1:].T / jnp.where(dead, 1.0, weights)[:, None]
-    log_decoder = jnp.where(dead[:, None], log_decoder, jnp.log(jnp.maximum(decoder, jnp.exp(LOG_FLOOR))))
-    return jnp.where(dead, -jnp.inf, jnp.log(weights)), jnp.maximum(log_decoder, LOG_FLOOR), -(p_x * log_z).sum()
+    log_decoder = jnp.maximum(jnp.where(dead[:, None], log_decoder, jnp.log(decoder)), LOG_FLOOR)
+    return jnp.where(dead, -jnp.inf, jnp.log(weights)), log_decoder, -(p_x * log_z).sum()
 
 
 @jax.jit

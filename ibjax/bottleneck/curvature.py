@@ -78,7 +78,7 @@ def product(a, b):
     Written out, for the processor is slow at sums over an axis that is not the last.
     """
     rows = a if b.ndim == 2 else a[:, :, None]
-    return sum(rows[:, k] * b[k] for k in range(1, len(b))) + rows[:, 0] * b[0]
+    return sum((rows[:, k] * b[k] for k in range(1, len(b))), start=rows[:, 0] * b[0])
 
 
 def factors(scale, spread, along, unit):

@@ -79,14 +79,14 @@ def solve_many_lanes(
         tolerance: of the gap, nats.
         max_iterations: evaluations of the map; the last round may exceed it.
     """
-    compiled = _Compiled()
+    compiled, arrays = _Compiled(), tuple(jnp.asarray(a) for a in tables)
     # None of the programs calls LAPACK: two that factorise matrices, from two threads, can wait for each other's share
     # of the cores for ever. And what is set for a while holds in this thread alone.
     double, device = jnp.result_type(float) == jnp.float64, jnp.zeros(()).device
 
     def run(lanes: np.ndarray) -> _Work:
         with jax.enable_x64(double), jax.default_device(device):
-            work = _Work(compiled, tables, problem[lanes], beta[lanes], tolerance, max_iterations)
+            work = _Work(compiled, tables, arrays, problem[lanes], beta[lanes], tolerance, max_iterations)
             work.solve()
         return work
 
@@ -114,34 +114,35 @@ def solve_many_lanes(
 
 
 class _Compiled:
-    """Programs that are compiled: two threads would both compile one that is not."""
+    """Programs that are compiled: of two threads with one that is not, the second waits."""
 
     def __init__(self) -> None:
         self.known, self.locks = set(), {}
 
-    def ensure(self, key: Any, run: Callable[[], Any]) -> None:
-        if key not in self.known:
-            with self.locks.setdefault(key, threading.Lock()):
-                if key not in self.known:
-                    run()
-                    self.known.add(key)
+    def run(self, key: Any, call: Callable[[], Any]) -> Any:
+        if key in self.known:
+            return call()
+        with self.locks.setdefault(key, threading.Lock()):
+            result = call()
+            self.known.add(key)
+        return result
 
 
 class _Work:
-    """Clusters of all lanes, by weight, in arrays with room for the most."""
+    """Clusters of the lanes of a part, by weight, in arrays with room for the most."""
 
     def __init__(
         self,
         compiled: _Compiled,
         tables: Table,
+        arrays: tuple[jax.Array, ...],
         problem: np.ndarray,
         beta: np.ndarray,
         tolerance: float,
         max_iterations: int,
     ) -> None:
         lanes, (inputs, labels) = len(beta), tables.p_y_given_x.shape[1:]
-        self.compiled = compiled
-        self.tables = tuple(jnp.asarray(a) for a in tables)
+        self.compiled, self.tables = compiled, arrays
         self.problem, self.beta, self.tolerance, self.max_iterations = problem, beta, tolerance, max_iterations
         self.log_weights = np.full((lanes, inputs + 1 + INSERTIONS), -np.inf)
         self.log_decoder = np.zeros((*self.log_weights.shape, labels))
@@ -201,9 +202,8 @@ class _Work:
             clusters = self.log_weights[these, :slots], self.log_decoder[these, :slots], self.log_z[these]
             met = np.array(MET)[np.minimum(self.rounds[these], len(MET) - 1)]
             arguments = self.problem[these], self.beta[these], met, *clusters
-            one = [a[:1] for a in arguments]
-            self.compiled.ensure((program, slots), functools.partial(in_chunks, run, *one, chunk=_chunk(slots)))
-            yield these, in_chunks(run, *arguments, chunk=_chunk(slots))
+            call = functools.partial(in_chunks, run, *arguments, chunk=_chunk(slots))
+            yield these, self.compiled.run((program, slots), call)
 
     def clusters(self) -> list[Clusters]:
         """Those of every lane."""
