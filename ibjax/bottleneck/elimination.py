@@ -1,5 +1,6 @@
 """Linear equations with a positive matrix, by blocks: matrix products alone, for batches of small systems."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -28,9 +29,12 @@ def solve_positive(matrix: Float[Array, "n n"], right: Float[Array, " n"]) -> Fl
 
 def _inverse(matrix):
     """By sweeps: the k-th exchanges the k-th unknown with the k-th right-hand side."""
-    for k in range(len(matrix)):
+
+    def sweep(k, matrix):
         pivot, column = matrix[k, k], matrix[:, k]
         row = matrix[k] / pivot
         swept = (matrix - column[:, None] * row).at[:, k].set(-column / pivot)
-        matrix = swept.at[k].set(row.at[k].set(1 / pivot))
-    return matrix
+        return swept.at[k].set(row.at[k].set(1 / pivot))
+
+    # A loop, for the sweeps written out take the compiler several seconds.
+    return jax.lax.fori_loop(0, len(matrix), sweep, matrix)

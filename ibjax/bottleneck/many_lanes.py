@@ -36,7 +36,7 @@ LARGEST_BETA = 1e4
 """Above it single precision does not tell clusters apart."""
 CHUNK, FEWEST, SLOTS = 32, 4, 512
 """Most lanes of a program and fewest, and clusters of all its lanes between: about what the caches hold."""
-SIZES = (4, 8, 16, 32, 48, 96)
+SIZES = (4, 16, 32, 48, 96)
 """Numbers of clusters that programs are compiled for, besides that of the start and the most."""
 EVALUATIONS, PASSES = 9, 2
 """Steps of the iteration before clusters are merged, and how often that is done."""
