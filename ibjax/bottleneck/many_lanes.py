@@ -284,7 +284,11 @@ def _grouped(sorted_: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, list[
     return keys, np.split(values, first[1:])
 
 
-@jax.jit
+_compiled = functools.partial(jax.jit, compiler_options={"xla_cpu_multi_thread_eigen": False})
+"""A program stays in its thread: handing parts of it to others costs a tenth of the time where all are busy."""
+
+
+@_compiled
 def _merge_chunk(tables, tolerance, problem, beta, met, log_weights, log_decoder, log_z):
     """In single precision: what is merged too much, the search gives back."""
 
@@ -297,7 +301,7 @@ def _merge_chunk(tables, tolerance, problem, beta, met, log_weights, log_decoder
     return jax.vmap(lane)(problem, *rest)
 
 
-@jax.jit
+@_compiled
 def _newton_chunk(tables, tolerance, problem, beta, met, log_weights, log_decoder, log_z):
     def lane(problem, beta, met, log_weights, log_decoder):
         p_x, p = (a[problem] for a in tables)
@@ -319,7 +323,7 @@ def _without_light(log_weights):
     return jnp.where(log_weights >= np.log(LIGHT), log_weights, -jnp.inf)
 
 
-@jax.jit
+@_compiled
 def _search_chunk(tables, tolerance, problem, beta, met, log_weights, log_decoder, log_z):
     """The largest ln c, and clusters to insert with their weights."""
 
