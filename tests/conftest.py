@@ -35,7 +35,8 @@ def pytest_configure(config: pytest.Config) -> None:
         # Most of the time of a run is the compiler's.
         jax.config.update("jax_disable_most_optimizations", True)
         os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # as below
-        # Without optimisations, two thirds of that is the newer generator of fused loops.
+        # Without optimisations two thirds of that are the newer generator of fused loops. A jaxlib that does not know
+        # the flag any more says so and stops.
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false".strip()
     if getattr(config, "cache", None) is None:  # -p no:cacheprovider
         return

@@ -120,12 +120,13 @@ class _Compiled:
         self.known, self.locks = set(), {}
 
     def run(self, key: Any, call: Callable[[], Any]) -> Any:
-        if key in self.known:
-            return call()
-        with self.locks.setdefault(key, threading.Lock()):
-            result = call()
-            self.known.add(key)
-        return result
+        if key not in self.known:
+            with self.locks.setdefault(key, threading.Lock()):
+                if key not in self.known:
+                    result = call()
+                    self.known.add(key)
+                    return result
+        return call()
 
 
 class _Work:
@@ -284,11 +285,11 @@ def _grouped(sorted_: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, list[
     return keys, np.split(values, first[1:])
 
 
-_compiled = functools.partial(jax.jit, compiler_options={"xla_cpu_multi_thread_eigen": False})
+_jit = functools.partial(jax.jit, compiler_options={"xla_cpu_multi_thread_eigen": False})
 """A program stays in its thread: handing parts of it to others costs a tenth of the time where all are busy."""
 
 
-@_compiled
+@_jit
 def _merge_chunk(tables, tolerance, problem, beta, met, log_weights, log_decoder, log_z):
     """In single precision: what is merged too much, the search gives back."""
 
@@ -301,7 +302,7 @@ def _merge_chunk(tables, tolerance, problem, beta, met, log_weights, log_decoder
     return jax.vmap(lane)(problem, *rest)
 
 
-@_compiled
+@_jit
 def _newton_chunk(tables, tolerance, problem, beta, met, log_weights, log_decoder, log_z):
     def lane(problem, beta, met, log_weights, log_decoder):
         p_x, p = (a[problem] for a in tables)
@@ -323,7 +324,7 @@ def _without_light(log_weights):
     return jnp.where(log_weights >= np.log(LIGHT), log_weights, -jnp.inf)
 
 
-@_compiled
+@_jit
 def _search_chunk(tables, tolerance, problem, beta, met, log_weights, log_decoder, log_z):
     """The largest ln c, and clusters to insert with their weights."""
 
