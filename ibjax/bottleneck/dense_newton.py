@@ -1,14 +1,14 @@
-"""Newton's method for clusters of few labels and inputs: the Hessian is built, and each step solved by elimination."""
+"""Newton's method for clusters of few labels and inputs: the Hessian is built, and each step solved with Cholesky."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float, Int
 
 from ibjax.bottleneck.blahut_arimoto import LOG_FLOOR, evaluated, fixed_point_map
 from ibjax.bottleneck.curvature import blocks, product, spread_about
-from ibjax.bottleneck.elimination import solve_positive
 from ibjax.bottleneck.newton import DAMPING, DYING, MOST, NOISE, SMALLEST
 from ibjax.bottleneck.squarem import LIGHTEST
 
@@ -107,3 +107,20 @@ def _step(p_x, p_y_given_x, beta, w, s, encoder, total, damping, along):
     step = product(jnp.swapaxes(c, 0, 1), solution.reshape(labels, clusters))
     change = (step * root).sum(axis=0)
     return change, (step - change * root) / root
+
+
+def solve_positive(matrix: Float[Array, "n n"], right: Float[Array, " n"]) -> Float[Array, " n"]:
+    """Solve A x = b, A symmetric and positive definite.
+
+    On the processor the matrices of a batch are taken one by one. LAPACK's programs of JAX share a batch among the
+    threads of the program that calls them and wait for them, so that two programs at once can wait for ever; a single
+    matrix stays where it is.
+    """
+    return jax.lax.platform_dependent(matrix, right, cpu=_one_by_one, default=_solved)
+
+
+def _solved(matrix, right):
+    return cho_solve(cho_factor(matrix, lower=True), right)
+
+
+_one_by_one = jax.custom_batching.sequential_vmap(_solved)

@@ -288,7 +288,8 @@ def _insertion(table: Table, beta: np.ndarray, tolerance: float, max_iterations:
         target = target / 2
     state = _State(weights, logits, iterations, gap, extra[:, 0], log_z)
     state = _simplify(table, problem, beta, state, limit, tolerance)
-    return _finish(beta, state, kind, tolerance)
+    decoder = np.exp(host_log_decoder(state.logits))
+    return _finish(beta, state.weights, decoder, state.log_z, state.gap, kind, state.iterations, tolerance)
 
 
 def _simplify(table: Table, problem: Problem, beta, state: _State, limit: float, tolerance: float) -> _State:
@@ -319,18 +320,24 @@ def _simplify(table: Table, problem: Problem, beta, state: _State, limit: float,
     return new
 
 
-def _finish(beta: np.ndarray, state: _State, kind: GapKind, tolerance: float) -> Lanes:
-    order = np.argsort(-state.weights, axis=1, kind="stable")
-    used = max(int((state.weights > 0).sum(axis=1).max()), 1)
-    order = order[:, :used]
-    weights = np.take_along_axis(state.weights, order, axis=1)
-    logits = np.take_along_axis(state.logits, order[:, :, None], axis=1)
-    logits = np.where((weights > 0)[:, :, None], logits, logits[:, :1])
-    finite = np.isfinite(state.gap) & np.isfinite(weights).all(axis=1)
-    status = np.where(finite, np.where(state.gap <= tolerance, 0, 1), 2)
-    return Lanes(
-        beta, weights, np.exp(host_log_decoder(logits)), state.log_z, state.gap, kind, state.iterations, status
-    )
+def _finish(
+    beta: np.ndarray,
+    weights: np.ndarray,
+    decoder: np.ndarray,
+    log_z: np.ndarray,
+    gap: np.ndarray,
+    kind: GapKind,
+    iterations: np.ndarray,
+    tolerance: float,
+) -> Lanes:
+    order = np.argsort(-weights, axis=1, kind="stable")
+    order = order[:, : max(int((weights > 0).sum(axis=1).max()), 1)]
+    weights = np.take_along_axis(weights, order, axis=1)
+    decoder = np.take_along_axis(decoder, order[:, :, None], axis=1)
+    decoder = np.where((weights > 0)[:, :, None], decoder, decoder[:, :1])
+    finite = np.isfinite(gap) & np.isfinite(weights).all(axis=1)
+    status = np.where(finite, np.where(gap <= tolerance, 0, 1), 2)
+    return Lanes(beta, weights, decoder, log_z, gap, kind, iterations, status)
 
 
 def _many_labels(
@@ -342,13 +349,15 @@ def _many_labels(
     else:
         found = solve_many_labels(tables, problem, beta, tolerance, max_iterations, longest)
     slots = max(len(c.log_weights) for c in found.clusters)
-    weights = np.zeros((len(beta), slots))
-    log_s = np.zeros((len(beta), slots, tables.p_y_given_x.shape[2]))
-    for lane, (log_weights, log_decoder) in enumerate(found.clusters):
-        weights[lane, : len(log_weights)], log_s[lane, : len(log_weights)] = np.exp(log_weights), log_decoder
-    logits = log_s[:, :, 1:] - log_s[:, :, :1]
-    state = _State(weights, logits, found.iterations, found.gap, weights, found.log_z)
-    return _finish(beta, state, found.gap_kind, tolerance)
+    log_weights = np.full((len(beta), slots), -np.inf)
+    log_s = np.zeros((len(beta), slots, labels))
+    for lane, clusters in enumerate(found.clusters):
+        used = len(clusters.log_weights)
+        log_weights[lane, :used], log_s[lane, :used] = clusters
+    decoder = _normalised(log_s)
+    return _finish(
+        beta, np.exp(log_weights), decoder, found.log_z, found.gap, found.gap_kind, found.iterations, tolerance
+    )
 
 
 def _blahut_arimoto(table: Table, beta: np.ndarray, tolerance: float, max_iterations: int) -> Lanes:
@@ -365,17 +374,18 @@ def _blahut_arimoto(table: Table, beta: np.ndarray, tolerance: float, max_iterat
     while len(open_):
         log_weights[open_], log_s[open_], count = in_chunks(run, beta[open_], log_weights[open_], log_s[open_])
         iterations[open_] += count
-        weights = np.exp(log_weights[open_])
         log_z[open_] = np.asarray(_ba_partition(p_x, p, beta[open_], log_weights[open_], log_s[open_]))
         bound: Gap = optimality_gap(
             table.p_x, table.p_y_given_x, beta[open_], log_z[open_], np.exp(log_s[open_]), tolerance=tolerance / 10
         )
         gap[open_], kind = bound.gap, bound.kind
         open_ = open_[~(gap[open_] <= tolerance) & (iterations[open_] + BLOCK <= max_iterations)]
-    logits = log_s[:, :, 1:] - log_s[:, :, :1]
-    weights = np.exp(log_weights)
-    state = _State(weights, logits, iterations, gap, weights, log_z)
-    return _finish(beta, state, kind, tolerance)
+    return _finish(beta, np.exp(log_weights), _normalised(log_s), log_z, gap, kind, iterations, tolerance)
+
+
+def _normalised(log_s: np.ndarray) -> np.ndarray:
+    decoder = np.exp(log_s)
+    return decoder / decoder.sum(axis=-1, keepdims=True)
 
 
 @jax.jit

@@ -34,16 +34,18 @@ MOST_INPUTS, MOST_LABELS = 128, 8
 """Above these building the Hessian takes longer than multiplying with it."""
 LARGEST_BETA = 1e4
 """Above it single precision does not tell clusters apart."""
-CHUNK, FEWEST, SLOTS = 32, 4, 512
-"""Most lanes of a program and fewest, and clusters of all its lanes between: about what the caches hold."""
+CHUNK, FEWEST, SLOTS, NEWTON_SLOTS = 32, 4, 512, 256
+"""Most lanes of a program and fewest, and clusters of all its lanes between: about what the caches hold. Newton's
+method has larger arrays, and lanes that take steps of different numbers."""
 SIZES = (4, 16, 32, 48, 96)
 """Numbers of clusters that programs are compiled for, besides that of the start and the most."""
 EVALUATIONS, PASSES = 9, 2
 """Steps of the iteration before clusters are merged, and how often that is done."""
 NEWTON_STEPS, LOOKS, MOST_LOOKS = 4, 2, 6
 """Steps of Newton's method between two looks at who is done, looks in a stage, and most of them before a search."""
-PART, STAGE = 2500, 256
-"""Lanes that a thread solves together, the same on every machine, and fewest that start a stage at once."""
+PART, STAGE, THREADS = 2500, 256, 4
+"""Lanes that a thread solves together, the same on every machine; fewest that start a stage at once; and threads of a
+core, which mostly wait for what they have started, so that no core waits while another one sorts."""
 MET = 0.3, 0.1, 0.0
 """Distances at which clusters have met, in widths of exp(-beta KL), in the first rounds: two that stay apart are seldom
 so near, and what that loses is given back. Then none are merged: what is inserted must first settle."""
@@ -80,8 +82,7 @@ def solve_many_lanes(
         max_iterations: evaluations of the map; the last round may exceed it.
     """
     compiled, arrays = _Compiled(), tuple(jnp.asarray(a) for a in tables)
-    # None of the programs calls LAPACK: two that factorise matrices, from two threads, can wait for each other's share
-    # of the cores for ever. And what is set for a while holds in this thread alone.
+    # What is set for a while holds in this thread alone.
     double, device = jnp.result_type(float) == jnp.float64, jnp.zeros(()).device
 
     def run(lanes: np.ndarray) -> _Work:
@@ -93,8 +94,12 @@ def solve_many_lanes(
     part = problem % max(min(len(beta) // PART, len(tables.p_x)), 1)
     order = np.argsort(part, kind="stable")
     _, parts = _grouped(part[order], order)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        works = list(pool.map(run, parts))
+    with ThreadPoolExecutor(THREADS * (os.cpu_count() or 1)) as pool:
+        try:
+            works = list(pool.map(run, parts))
+        except BaseException:  # of one thread, or Ctrl-C: the others must not go on to their ends
+            compiled.stopped = True
+            raise
     back = np.argsort(order)
     log_z, gap, iterations = (
         np.concatenate([getattr(work, name) for work in works])[back] for name in ("log_z", "gap", "iterations")
@@ -117,9 +122,11 @@ class _Compiled:
     """Programs that are compiled: of two threads with one that is not, the second waits."""
 
     def __init__(self) -> None:
-        self.known, self.locks = set(), {}
+        self.known, self.locks, self.stopped = set(), {}, False
 
     def run(self, key: Any, call: Callable[[], Any]) -> Any:
+        if self.stopped:
+            raise RuntimeError("another thread has failed")
         if key not in self.known:
             with self.locks.setdefault(key, threading.Lock()):
                 if key not in self.known:
@@ -193,8 +200,8 @@ class _Work:
         groups: dict[int, list[np.ndarray]] = {}
         while len(lanes):
             slots = int(sizes[np.searchsorted(sizes, self.used[lanes[0]])])
-            groups.setdefault(slots, []).append(lanes[: _chunk(slots)])
-            lanes = lanes[_chunk(slots) :]
+            groups.setdefault(slots, []).append(lanes[: _chunk(program, slots)])
+            lanes = lanes[_chunk(program, slots) :]
         for slots, chunks in groups.items():
             these = np.concatenate(chunks)
             # All lanes of a chunk run as long as the slowest.
@@ -203,7 +210,7 @@ class _Work:
             clusters = self.log_weights[these, :slots], self.log_decoder[these, :slots], self.log_z[these]
             met = np.array(MET)[np.minimum(self.rounds[these], len(MET) - 1)]
             arguments = self.problem[these], self.beta[these], met, *clusters
-            call = functools.partial(in_chunks, run, *arguments, chunk=_chunk(slots))
+            call = functools.partial(in_chunks, run, *arguments, chunk=_chunk(program, slots))
             yield these, self.compiled.run((program, slots), call)
 
     def clusters(self) -> list[Clusters]:
@@ -276,8 +283,9 @@ class _Work:
         self.used[lanes] = used + (weights > 0).sum(axis=1)
 
 
-def _chunk(slots: int) -> int:
-    return int(np.clip(SLOTS // slots, FEWEST, CHUNK))
+def _chunk(program: Any, slots: int) -> int:
+    room = NEWTON_SLOTS if program is _newton_chunk else SLOTS
+    return int(np.clip(room // slots, FEWEST, CHUNK))
 
 
 def _grouped(sorted_: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -1,5 +1,7 @@
 """Thousands of lanes at once: what lane after lane finds, and the parts that make it fast."""
 
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +11,7 @@ from information_bottleneck.test_solve_many import problems
 
 from ibjax.bottleneck import many_lanes, solve_many
 from ibjax.bottleneck.curvature import blocks
-from ibjax.bottleneck.dense_newton import dense_newton
-from ibjax.bottleneck.elimination import solve_positive
+from ibjax.bottleneck.dense_newton import dense_newton, solve_positive
 from ibjax.bottleneck.merging import merged
 from ibjax.bottleneck.newton import newton
 from ibjax.bottleneck.peaks import peaks
@@ -62,6 +63,27 @@ def test_few_evaluations_are_reported_as_such(always):
         z = found.marginal[i, j] * np.exp(-BETAS[j] * reference.kl(p[i], np.maximum(found.decoder[i, j], 1e-200)))
         np.testing.assert_allclose(-p_x[i] @ np.log(z.sum(axis=1)), found.free_energy[i, j], atol=1e-9)
     assert always == []
+
+
+def test_an_interrupt_ends_all_threads(always, monkeypatch):
+    monkeypatch.setattr(many_lanes, "PART", 1)
+    search, ended = many_lanes._Work.search, []
+
+    def interrupted(work, lanes):
+        if 0 in work.problem:
+            raise KeyboardInterrupt
+        while not work.compiled.stopped:
+            time.sleep(0.01)
+        try:
+            return search(work, lanes)
+        except RuntimeError as error:
+            ended.append(str(error))
+            raise
+
+    monkeypatch.setattr(many_lanes._Work, "search", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        solve_many(problems(4), BETAS)
+    assert ended == ["another thread has failed"] * 3
 
 
 def test_it_is_chosen_for_many_lanes_of_small_tables():
