@@ -34,9 +34,11 @@ MOST_INPUTS, MOST_LABELS = 128, 8
 """Above these building the Hessian takes longer than multiplying with it."""
 LARGEST_BETA = 1e4
 """Above it single precision does not tell clusters apart."""
-CHUNK, FEWEST, SLOTS, NEWTON_SLOTS = 32, 4, 512, 256
-"""Most lanes of a program and fewest, and clusters of all its lanes between: about what the caches hold. Newton's
-method has larger arrays, and lanes that take steps of different numbers."""
+CHUNK, FEWEST = 32, 4
+"""Most lanes of a program and fewest."""
+SLOTS, NEWTON_SLOTS, SEARCH_SLOTS = 512, 256, 1024
+"""Clusters of all its lanes, between: about what the caches hold. The arrays of Newton's method are larger, and its
+lanes take different numbers of steps; the search's are smaller."""
 SIZES = (4, 16, 32, 48, 96)
 """Numbers of clusters that programs are compiled for, besides that of the start and the most."""
 EVALUATIONS, PASSES = 9, 2
@@ -46,6 +48,9 @@ NEWTON_STEPS, LOOKS, MOST_LOOKS = 4, 2, 6
 PART, STAGE, THREADS = 2500, 256, 4
 """Lanes that a thread solves together, the same on every machine; fewest that start a stage at once; and threads of a
 core, which mostly wait for what they have started, so that no core waits while another one sorts."""
+STALLED, SMALL = 0.5, 1e-6
+"""Share of a residual this small that is left after a look: where so much is, a cluster is missed next to two that
+share their inputs, and the search sees it sooner."""
 MET = 0.3, 0.1, 0.0
 """Distances at which clusters have met, in widths of exp(-beta KL), in the first rounds: two that stay apart are seldom
 so near, and what that loses is given back. Then none are merged: what is inserted must first settle."""
@@ -247,13 +252,15 @@ class _Work:
         """Bring clusters to their best place: lanes where they are, or will not get there, and the others."""
         settled = []
         for _ in range(LOOKS):
-            before = self.used[lanes]
-            for these, (*clusters, log_z, residual, made) in self.each(_newton_chunk, lanes):
+            before, residual_before = self.used[lanes], self.residual[lanes]
+            for these, (*clusters, log_z, worst, made) in self.each(_newton_chunk, lanes):
                 self.put(these, *clusters)
-                self.log_z[these], self.residual[these] = log_z, residual
+                self.log_z[these], self.residual[these] = log_z, worst
                 self.iterations[these] += made + 1
             self.looks[lanes] += 1
-            there = (self.used[lanes] == before) & (self.residual[lanes] <= self.tolerance / 2)
+            residual = self.residual[lanes]
+            stalled = (residual <= SMALL) & (residual > STALLED * residual_before)
+            there = (self.used[lanes] == before) & ((residual <= self.tolerance / 2) | stalled)
             there |= (self.looks[lanes] >= MOST_LOOKS) | (self.iterations[lanes] >= self.max_iterations)
             settled.append(lanes[there])
             lanes = lanes[~there]
@@ -284,7 +291,7 @@ class _Work:
 
 
 def _chunk(program: Any, slots: int) -> int:
-    room = NEWTON_SLOTS if program is _newton_chunk else SLOTS
+    room = {_newton_chunk: NEWTON_SLOTS, _search_chunk: SEARCH_SLOTS}.get(program, SLOTS)
     return int(np.clip(room // slots, FEWEST, CHUNK))
 
 

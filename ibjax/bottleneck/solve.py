@@ -1,5 +1,7 @@
 """The bottleneck of a table at one trade-off, with the certificate of its optimality."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -160,9 +162,9 @@ def informations(table: Table, lanes: Lanes, problem: np.ndarray | None = None) 
     # Rounding must not make one cluster informative.
     several = np.flatnonzero(clusters > 1)
     several = several[np.argsort(clusters[several], kind="stable")]
-    block = max(ENTRIES // (table.p_x.shape[-1] * lanes.marginal.shape[1]), 1)
-    for i in range(0, len(several), block):
-        these = several[i : i + block]
+    size = max(ENTRIES // (table.p_x.shape[-1] * lanes.marginal.shape[1]), 1)
+
+    def fill(these: np.ndarray) -> None:
         used = clusters[these].max()
         p_x, p = table if problem is None else (a[problem[these]] for a in table)
         some = lanes.take(these)
@@ -171,6 +173,10 @@ def informations(table: Table, lanes: Lanes, problem: np.ndarray | None = None) 
         log_t = np.log(np.maximum(joint.sum(axis=1, keepdims=True), TINY))
         values[0, these] = (joint * (log_q - log_t)).sum(axis=(1, 2))
         values[1, these] = mutual_information(np.swapaxes(joint, 1, 2) @ p)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(fill, [several[i : i + size] for i in range(0, len(several), size)]):
+            pass
     return tuple(np.maximum(values, 0.0))
 
 
