@@ -60,7 +60,7 @@ def solve_many(
 
     With three labels or more and ``"auto"`` the lanes of all problems run together, problems padded to the largest.
     From 10,000 lanes on, of at most 128 inputs and 8 labels and betas to 10,000, every core solves problems of its
-    own: a millisecond a lane of 64 x 4 on two, after more than a minute of compiling. Two labels, and
+    own: a millisecond a lane of 64 x 4 on two, after a minute of compiling. Two labels, and
     ``"blahut-arimoto"``, are solved problem after problem. Gaps are certified of the latter, for at most three labels,
     and else searched: `curve` certifies those of three labels, at some ten milliseconds each.
 
