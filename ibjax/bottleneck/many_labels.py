@@ -26,8 +26,9 @@ LOOSE, FIRST = 1e-4, 60
 """Residual, nats, or else evaluations, at which clusters that have met are taken for one: most are in place by then."""
 MET = 1e-2
 """Euclidean distance below which two clusters have met; what that loses, the search gives back."""
-LIGHT = 1e-7
-"""Weight below which a cluster has faded."""
+LIGHT = 1e-7, 0.1
+"""Weight below which a cluster has faded, but no more than this share of the lightest input: next to a label that is
+impossible a large beta makes it dear to be without."""
 STEPS = 60
 """Evaluations that a lane gets beyond the limit to settle without its faded clusters once all is solved."""
 BLOCK = 30
@@ -114,12 +115,13 @@ def solve_many_labels(
     clusters, gap = state.clusters, np.full(lanes, np.inf)
     p_x, p = (jnp.asarray(a) for a in tables)
     certified = len(tables.p_x) == 1 and certifiable(tables.p_x[0], tables.p_y_given_x[0])
-    work = _Work(p_x, p, problem, beta, max_iterations, certified, longest)
+    faded = np.array([light(a) for a in tables.p_x])[problem]
+    work = _Work(p_x, p, problem, beta, faded, max_iterations, certified, longest)
     many = np.flatnonzero([start is None and len(c.log_weights) > 1 for c in clusters])
     first = work._replace(max_iterations=min(FIRST, max_iterations))
     _improve(first, state, many, max(LOOSE, tolerance / 2), False)
     for i in many:
-        clusters[i] = _simplified(clusters[i], MET)
+        clusters[i] = _simplified(clusters[i], MET, faded[i])
     open_, target = np.arange(lanes), tolerance / 2
     for _ in range(ROUNDS):
         _improve(work, state, open_, target)
@@ -132,7 +134,8 @@ def solve_many_labels(
         # One at a time: next to the halves of a split c is above 1 only until they have settled, and clusters that have
         # not settled hide what is missing.
         for k in np.flatnonzero(left & ~split & (found.gap > 2 * state.residual[open_])):
-            clusters[open_[k]] = _joined(clusters[open_[k]], found.weights[k], found.points[k])
+            i = open_[k]
+            clusters[i] = _joined(clusters[i], found.weights[k], found.points[k], faded[i])
         open_, target = open_[left], max(target / 2, tolerance / 16)
         if not len(open_):
             break
@@ -178,7 +181,7 @@ def follow(table: Table, clusters: Clusters, beta: float, tolerance: float) -> F
     bound = optimality_gap(
         p_x, p, np.array([beta]), log_z[None], decoder[None, _heaviest(new)], tolerance=tolerance / 10
     )
-    live = np.exp(new.log_weights) >= LIGHT
+    live = np.exp(new.log_weights) >= light(p_x)
     return Followed(new, float(values[live].max()), max(float(bound.gap[0]), float(residual)))
 
 
@@ -192,12 +195,13 @@ def _follow_lane(p_x, p, beta, log_weights, log_decoder, tolerance):
 
 
 class _Work(NamedTuple):
-    """What all lanes are given: tables, stacked, which of them is a lane's, and beta."""
+    """What all lanes are given: tables, stacked, which of them is a lane's, and beta; and `light` of every lane."""
 
     p_x: jax.Array
     p_y_given_x: jax.Array
     problem: np.ndarray
     beta: np.ndarray
+    light: np.ndarray
     max_iterations: int
     certified: bool
     longest: int
@@ -222,6 +226,12 @@ def starts(table: Table) -> tuple[Clusters, Clusters, float]:
     threshold = min(alone, 1 / max(sigma[1:2].sum(), 1e-30) ** 2)
     weights = np.log(np.concatenate([[0.5], p_x / 2]))
     return Clusters(np.zeros(1), log_p_y), Clusters(weights, np.concatenate([log_p_y, _log(p)])), threshold
+
+
+def light(p_x: np.ndarray) -> float:
+    """Weight below which a cluster has faded."""
+    most, share = LIGHT
+    return min(most, share * float(p_x[p_x > 0].min()))
 
 
 def _log(p: np.ndarray) -> np.ndarray:
@@ -470,20 +480,22 @@ def _halved(clusters: Clusters, least: int, halves: np.ndarray) -> Clusters:
     return Clusters(np.append(log_weights, log_weights[least]), np.concatenate([log_decoder, halves[1:]]))
 
 
-def _joined(clusters: Clusters, weights: np.ndarray, points: np.ndarray) -> Clusters:
+def _joined(clusters: Clusters, weights: np.ndarray, points: np.ndarray, light: float) -> Clusters:
     """Clusters with those that are missed; what has faded makes room."""
     new = weights > 0
-    clusters = _simplified(clusters, 0.0)
+    clusters = _simplified(clusters, 0.0, light)
     with np.errstate(divide="ignore"):
         kept = clusters.log_weights + np.log1p(-min(weights.sum(), 1 - 1e-12))
         log_weights = np.concatenate([kept, np.log(weights[new])])
     return Clusters(log_weights, np.concatenate([clusters.log_decoder, points[new]]))
 
 
-def _simplified(clusters: Clusters, distance: float) -> Clusters:
+def _simplified(clusters: Clusters, distance: float, light: float) -> Clusters:
     """Clusters without those that are light, and with one in the place of those nearer than a distance."""
     w, log_s = np.exp(clusters.log_weights), clusters.log_decoder
-    heavy = w >= LIGHT
+    heavy = w >= light
+    if not heavy.any():  # what is not finite
+        return clusters
     w, log_s = w[heavy], log_s[heavy]
     order = np.argsort(-w, kind="stable")
     w, log_s = w[order], log_s[order]
@@ -505,7 +517,7 @@ def _simplified(clusters: Clusters, distance: float) -> Clusters:
 
 def _tidy(work: _Work, state: _State, gap: np.ndarray, tolerance: float) -> Solved:
     """Solutions with fewer clusters, where they are as good."""
-    fewer = [_simplified(c, MET) for c in state.clusters]
+    fewer = [_simplified(c, MET, light) for c, light in zip(state.clusters, work.light, strict=True)]
     kind: GapKind = "certified" if work.certified else "searched"
     solved = Solved(state.clusters, state.log_z, gap, kind, state.iterations)
     changed = np.flatnonzero(

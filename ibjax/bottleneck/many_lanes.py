@@ -311,7 +311,7 @@ def _merge_chunk(tables, tolerance, problem, beta, met, log_weights, log_decoder
     def lane(problem, beta, met, log_weights, log_decoder):
         p_x, p = (a[problem] for a in tables)
         found = squarem(p_x, p, beta, log_weights, log_decoder, steps=EVALUATIONS, tolerance=tolerance / 4)
-        return *merged(p_x, p, beta, _without_light(found.log_weights), found.log_decoder, met), found.iterations
+        return *merged(p_x, p, beta, _without_light(p_x, found.log_weights), found.log_decoder, met), found.iterations
 
     tables, *rest = jax.tree.map(lambda a: a.astype(jnp.float32), (tables, beta, met, log_weights, log_decoder))
     return jax.vmap(lane)(problem, *rest)
@@ -323,7 +323,7 @@ def _newton_chunk(tables, tolerance, problem, beta, met, log_weights, log_decode
         p_x, p = (a[problem] for a in tables)
         start = p_x, p, beta, log_weights, log_decoder
         log_w, log_s, made = dense_newton(*start, steps=NEWTON_STEPS, tolerance=tolerance)
-        log_w = _without_light(log_w)
+        log_w = _without_light(p_x, log_w)
         less_w, less_s = merged(*(a.astype(jnp.float32) for a in (p_x, p, beta, log_w, log_s, met)))
         fewer = jnp.isfinite(less_w).sum() < jnp.isfinite(log_w).sum()
         log_w = jnp.where(fewer, jax.nn.log_softmax(less_w.astype(log_w.dtype)), log_w)
@@ -335,8 +335,11 @@ def _newton_chunk(tables, tolerance, problem, beta, met, log_weights, log_decode
     return jax.vmap(lane)(problem, beta, met, log_weights, log_decoder)
 
 
-def _without_light(log_weights):
-    return jnp.where(log_weights >= np.log(LIGHT), log_weights, -jnp.inf)
+def _without_light(p_x, log_weights):
+    """As `ibjax.bottleneck.many_labels.light` has it."""
+    most, share = LIGHT
+    light = jnp.minimum(most, share * jnp.where(p_x > 0, p_x, 1.0).min())
+    return jnp.where(log_weights >= jnp.log(light), log_weights, -jnp.inf)
 
 
 @_jit

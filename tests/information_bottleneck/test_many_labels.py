@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from information_bottleneck import reference_bottleneck as reference
 
-from ibjax.bottleneck import curve, solve
+from ibjax.bottleneck import curve, solve, solve_many
 from ibjax.bottleneck.lanes import FEW_LABELS
 
 
@@ -128,3 +128,30 @@ def test_a_table_of_256_inputs_and_32_labels():
     assert (found.status == 0).all()
     assert found.complexity[0] == 0
     np.testing.assert_allclose(found.lagrangian[1:] / np.log(2), [-0.0100335, -0.5958475, -1.1219502], atol=2e-7)
+
+
+def light_inputs():
+    """Sparse rows of four labels, and inputs of 5e-8 and less."""
+    rng = np.random.default_rng(0)
+    rows = rng.dirichlet(np.full(4, 0.2), size=(40, 12))
+    rows[rng.random(rows.shape) < 0.3] = 0
+    rows[rows.sum(axis=2) == 0] = 0.25
+    rows /= rows.sum(axis=2, keepdims=True)
+    p_x = rng.dirichlet(np.full(12, 0.3), size=40)
+    few = [9, 10, 14]
+    return p_x[few], rows[few]
+
+
+@pytest.mark.parametrize("beta", [30.0, 300.0, 1500.0])
+def test_an_input_however_light_has_a_cluster_where_its_label_is_impossible_without(beta):
+    p_x, rows = light_inputs()
+    found = solve_many((p_x, rows), [beta])
+    assert (found.status == 0).all()
+    z = found.marginal[:, 0, None] * np.exp(
+        -beta * np.array([reference.kl(p, np.maximum(s[0], 1e-217)) for p, s in zip(rows, found.decoder, strict=True)])
+    )
+    np.testing.assert_allclose(-(p_x * np.log(z.sum(axis=2))).sum(axis=1), found.free_energy[:, 0], rtol=1e-9)
+    # c(s) at the rows themselves, where something is missed if anywhere.
+    kl = np.array([reference.kl(p, np.maximum(p, 1e-217)) for p in rows])
+    c = (p_x / z.sum(axis=2))[:, None] @ np.exp(-beta * kl)
+    assert c.max() <= 1 + 1e-8

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from information_bottleneck import reference_bottleneck as reference
+from information_bottleneck.test_many_labels import light_inputs
 from information_bottleneck.test_solve_many import problems
 
 from ibjax.bottleneck import many_lanes, solve_many
@@ -52,6 +53,17 @@ def test_it_is_what_lane_after_lane_finds(always):
         w, s = found.marginal[i, j], found.decoder[i, j]
         z = (w * np.exp(-BETAS[j] * reference.kl(p[i], np.maximum(s, 1e-200)))).sum(axis=1)
         np.testing.assert_allclose(-p_x[i] @ np.log(z), found.free_energy[i, j], atol=1e-9)
+
+
+def test_light_inputs_are_no_matter(always):
+    p_x, p = light_inputs()
+    found = solve_many((p_x, p), [30.0, 300.0, 1500.0])
+    assert (found.status == 0).all()
+    assert sum(always) <= 1
+    many_lanes.FEWEST_LANES = 1000
+    np.testing.assert_allclose(
+        found.free_energy, solve_many((p_x, p), [30.0, 300.0, 1500.0]).free_energy, atol=2e-9, rtol=1e-9
+    )
 
 
 def test_few_evaluations_are_reported_as_such(always):
