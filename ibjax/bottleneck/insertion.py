@@ -15,8 +15,9 @@ EM_STEPS = 3
 NEWTON_STEPS = 6
 MERGES = 3
 """Pairs of clusters that a round tries to merge."""
-DEAD = 1e-12
-"""Weight below which a cluster is dropped; what it carried is far below the resolution of the free energy."""
+DEAD = 1e-12, 0.1
+"""Weight below which a cluster is dropped, but no more than this share of the lightest input: what it carried is far
+below the resolution of the free energy, but where a label is impossible without it c is large."""
 DYING = 0.1
 """Share of the slope that is added to the curvature of a cluster that loses weight, so that it fades in some steps."""
 SPLITS = (1.0, 0.8, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.003, 0.001, 0.0003)
@@ -85,13 +86,24 @@ def partition(problem: Problem, beta: Array, weights: Array, logits: Array) -> A
     return jax.scipy.special.logsumexp(exponent, axis=1, b=weights)
 
 
+def _floored(z: Array) -> Array:
+    """Z(x), of an input that all clusters are too far from the smallest number: the next insertion is for it."""
+    return jnp.maximum(z, jnp.finfo(z.dtype).tiny)
+
+
+def _without_dead(problem: Problem, weights: Array) -> Array:
+    most, share = DEAD
+    lightest = jnp.where(problem.p_x > 0, problem.p_x, 1.0).min()
+    return jnp.where(weights < jnp.minimum(most, share * lightest), 0.0, weights)
+
+
 def _free_energy(problem: Problem, beta: Array, weights: Array, logits: Array) -> Array:
     return -(problem.p_x * partition(problem, beta, weights, logits)).sum()
 
 
 def _em_step(problem: Problem, beta: Array, limit: Array, weights: Array, logits: Array) -> tuple[Array, Array]:
     joint = weights * _likelihood(problem, beta, log_decoder(logits))
-    share = (problem.p_x / joint.sum(axis=1))[:, None] * joint
+    share = (problem.p_x / _floored(joint.sum(axis=1)))[:, None] * joint
     weights = share.sum(axis=0)
     decoder = jnp.matmul(share.T, problem.p_y_given_x, precision=HIGHEST)
     log_s = jnp.log(jnp.maximum(decoder, jnp.finfo(decoder.dtype).tiny))
@@ -111,7 +123,7 @@ def _newton_step(problem: Problem, beta: Array, limit: Array, carry: tuple) -> t
     log_s = log_decoder(logits)
     s = jnp.exp(log_s)[:, 1:]
     joint = weights * _likelihood(problem, beta, log_s)
-    r = joint / joint.sum(axis=1, keepdims=True)
+    r = joint / _floored(joint.sum(axis=1, keepdims=True))
     share = problem.p_x[:, None] * r
     m = share.sum(axis=0)
     g = beta * (problem.p_y_given_x[:, None, 1:] - s)
@@ -150,6 +162,19 @@ def _newton_step(problem: Problem, beta: Array, limit: Array, carry: tuple) -> t
     return weights, logits, damping, jnp.where(good, after, before)
 
 
+def insertion_weight(p_x: Any, ratio: Any) -> Array:
+    """Weight of a new cluster by a Newton step, (c - 1) / sum_x p(x) (ratio - 1)^2; squares of far misses overflow.
+
+    Args:
+        p_x: shape (n,).
+        ratio: exp(-beta KL(p(y|x) || s)) / Z(x), shape (n,).
+    """
+    scale = jnp.maximum(ratio.max(), 1.0)
+    change = (ratio - 1) / scale
+    square = jnp.maximum((p_x * change**2).sum(), jnp.finfo(change.dtype).tiny)
+    return jnp.clip((p_x * change).sum() / square / scale, 0.0, 0.5)
+
+
 def _insert(problem: Problem, beta: Array, weights: Array, logits: Array, likelihood: Array, candidates: Array):
     """Add the candidate with the largest c, then the next given the first, by Newton steps in their weight."""
 
@@ -157,8 +182,7 @@ def _insert(problem: Problem, beta: Array, weights: Array, logits: Array, likeli
         weights, logits, z, full = carry
         c = jnp.matmul(likelihood.T, problem.p_x / z, precision=HIGHEST)
         best = jnp.argmax(c)
-        ratio = likelihood[:, best] / z
-        weight = jnp.clip((c[best] - 1) / (problem.p_x * (ratio - 1) ** 2).sum(), 0.0, 0.5)
+        weight = insertion_weight(problem.p_x, likelihood[:, best] / z)
         slot = jnp.argmin(weights)
         free = weights[slot] <= 0
         wanted = c[best] > 1 + 1e-13
@@ -169,7 +193,7 @@ def _insert(problem: Problem, beta: Array, weights: Array, logits: Array, likeli
         logits = jnp.where(weight > 0, logits.at[slot].set(logit), logits)
         return (weights, logits, z, full | (wanted & ~free)), None
 
-    z = jnp.exp(partition(problem, beta, weights, logits))
+    z = _floored(jnp.exp(partition(problem, beta, weights, logits)))
     (weights, logits, _, full), _ = jax.lax.scan(insert, (weights, logits, z, jnp.zeros((), bool)), None, INSERTIONS)
     return weights, logits, full
 
@@ -206,7 +230,7 @@ def _instability(problem: Problem, beta: Array, weights: Array, logits: Array) -
     log_s = log_decoder(logits)
     s = jnp.exp(log_s)
     joint = weights * _likelihood(problem, beta, log_s)
-    share = problem.p_x[:, None] * joint / joint.sum(axis=1, keepdims=True)
+    share = problem.p_x[:, None] * joint / _floored(joint.sum(axis=1, keepdims=True))
     m = share.sum(axis=0)
     q = share / jnp.where(m > 0, m, 1.0)
     centred = problem.p_y_given_x[:, None] - s
@@ -242,7 +266,7 @@ def _split(
     likelihood = _likelihood(problem, beta, points)
 
     half = len(SPLITS)
-    z = jnp.exp(partition(problem, beta, weights, logits))
+    z = _floored(jnp.exp(partition(problem, beta, weights, logits)))
     change = (likelihood[:, :half] + likelihood[:, half:]) / 2 - _likelihood(problem, beta, log_s[least][None])
     gain = (problem.p_x[:, None] * jnp.log1p(weights[least] * change / z[:, None])).sum(axis=0)
     best, slot = jnp.argmax(gain), jnp.argmin(weights)
@@ -265,7 +289,7 @@ def polish(problem: Problem, beta: Array, weights: Array, logits: Array, limit: 
     weights, logits, _, _ = jax.lax.fori_loop(
         0, POLISH_STEPS, lambda _, carry: _newton_step(problem, beta, limit, carry), start
     )
-    weights = jnp.where(weights < DEAD, 0.0, weights)
+    weights = _without_dead(problem, weights)
     return weights / weights.sum(), logits, _instability(problem, beta, weights, logits)[0].max()
 
 
@@ -300,7 +324,7 @@ def insertion(
         new_weights, new_logits, places, likelihood = _split(problem, beta, limit, weights, logits)
         likelihood = jnp.concatenate([fixed_likelihood, likelihood], axis=1)
         candidates = jnp.concatenate([fixed, places])
-        ratio = problem.p_x / jnp.exp(partition(problem, beta, weights, logits))
+        ratio = problem.p_x / _floored(jnp.exp(partition(problem, beta, weights, logits)))
         own = jnp.matmul(_likelihood(problem, beta, log_decoder(logits)).T, ratio, precision=HIGHEST)
         c = jnp.matmul(likelihood.T, ratio, precision=HIGHEST).max()
         excess = jnp.log(jnp.maximum(c, jnp.where(weights > 0, own, 0.0).max()))
@@ -320,7 +344,7 @@ def insertion(
         new_weights, new_logits, new_damping, energy = jax.lax.fori_loop(
             0, NEWTON_STEPS, lambda _, carry: _newton_step(problem, beta, limit, carry), start
         )
-        new_weights = jnp.where(new_weights < DEAD, 0.0, new_weights)
+        new_weights = _without_dead(problem, new_weights)
         start = new_weights, new_logits, jnp.zeros(2 * new_weights.shape, bool), energy
         new_weights, new_logits, _, _ = jax.lax.fori_loop(
             0, MERGES, lambda _, carry: _merge(problem, beta, carry), start

@@ -212,7 +212,8 @@ def log_partition(table: Table, beta: np.ndarray, weights: np.ndarray, logits: n
     exponent = beta[:, None, None] * np.minimum(
         entropy(table.p_y_given_x)[:, None] + table.p_y_given_x @ np.swapaxes(log_s, 1, 2), 0.0
     )
-    largest = np.where(weights[:, None] > 0, exponent, -np.inf).max(axis=2)
+    exponent = np.where(weights[:, None] > 0, exponent, -np.inf)
+    largest = exponent.max(axis=2)
     return largest + np.log((weights[:, None] * np.exp(exponent - largest[:, :, None])).sum(axis=2))
 
 

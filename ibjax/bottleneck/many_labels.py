@@ -12,6 +12,7 @@ from jax.scipy.special import logsumexp
 from ibjax.bottleneck.blahut_arimoto import LOG_FLOOR, log_likelihood
 from ibjax.bottleneck.certificate import Gap, GapKind, certifiable, optimality_gap, search
 from ibjax.bottleneck.chunks import in_chunks
+from ibjax.bottleneck.insertion import insertion_weight
 from ibjax.bottleneck.newton import newton
 from ibjax.bottleneck.squarem import squarem
 from ibjax.bottleneck.table import Table
@@ -462,8 +463,7 @@ def insertion_weights(p_x, ratio):
     def insert(z, _):
         c = jnp.matmul(p_x / z, ratio, precision=HIGHEST)
         best = jnp.argmax(c)
-        change = ratio[:, best] / z - 1
-        weight = jnp.clip((c[best] - 1) / jnp.maximum((p_x * change**2).sum(), 1e-300), 0.0, 0.5)
+        weight = insertion_weight(p_x, ratio[:, best] / z)
         return (1 - weight) * z + weight * ratio[:, best], (weight, best)
 
     _, (weights, indices) = jax.lax.scan(insert, jnp.ones_like(p_x), None, INSERTIONS)

@@ -9,6 +9,9 @@ from ibjax.errors import InputError
 SLACK = 1e-6
 """How far a sum of probabilities may be from one: float32 tables of a few thousand entries pass and are normalised."""
 
+NEGLIGIBLE = 1e-30
+"""Probability of an input below which it has no mass: it carries no information that rounding would leave."""
+
 
 class Table(NamedTuple):
     """p(x), shape (n,), and p(y|x), shape (n, |Y|): NumPy arrays in double precision."""
@@ -22,7 +25,7 @@ def as_table(joint: Any) -> Table:
 
     Args:
         joint: a table of p(x,y), shape (n, |Y|); or a pair of p(x), shape (n,), and p(y|x), shape (n, |Y|); or an
-            object with the attributes ``p_x`` and ``p_y_given_x``. Rows without mass may hold anything.
+            object with the attributes ``p_x`` and ``p_y_given_x``. Rows without mass (below 1e-30) may hold anything.
 
     Returns:
         The table. The conditional of a row without mass is p(y).
@@ -54,6 +57,7 @@ def as_table(joint: Any) -> Table:
     total = p_x.sum()
     if not abs(total - 1) <= SLACK:
         raise InputError(f"the probabilities sum to {total:.6g}, not 1: normalise them; of counts, divide by the total")
+    p_x = np.where(p_x < NEGLIGIBLE, 0.0, p_x)
     mass = p_x > 0
     _not_negative("p_y_given_x", conditional, mass)
     sums = conditional.sum(axis=1)

@@ -130,21 +130,21 @@ def test_a_table_of_256_inputs_and_32_labels():
     np.testing.assert_allclose(found.lagrangian[1:] / np.log(2), [-0.0100335, -0.5958475, -1.1219502], atol=2e-7)
 
 
-def light_inputs():
-    """Sparse rows of four labels, and inputs of 5e-8 and less."""
+def light_inputs(labels, few):
+    """Sparse rows, and inputs of down to 4e-13."""
     rng = np.random.default_rng(0)
-    rows = rng.dirichlet(np.full(4, 0.2), size=(40, 12))
+    rows = rng.dirichlet(np.full(labels, 0.2), size=(40, 12))
     rows[rng.random(rows.shape) < 0.3] = 0
-    rows[rows.sum(axis=2) == 0] = 0.25
+    rows[rows.sum(axis=2) == 0] = 1 / labels
     rows /= rows.sum(axis=2, keepdims=True)
     p_x = rng.dirichlet(np.full(12, 0.3), size=40)
-    few = [9, 10, 14]
     return p_x[few], rows[few]
 
 
 @pytest.mark.parametrize("beta", [30.0, 300.0, 1500.0])
-def test_an_input_however_light_has_a_cluster_where_its_label_is_impossible_without(beta):
-    p_x, rows = light_inputs()
+@pytest.mark.parametrize(("labels", "few"), [(2, [21, 22, 23, 38]), (4, [9, 10, 14])])
+def test_an_input_however_light_has_a_cluster_where_its_label_is_impossible_without(labels, few, beta):
+    p_x, rows = light_inputs(labels, few)
     found = solve_many((p_x, rows), [beta])
     assert (found.status == 0).all()
     z = found.marginal[:, 0, None] * np.exp(

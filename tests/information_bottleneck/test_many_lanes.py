@@ -56,7 +56,7 @@ def test_it_is_what_lane_after_lane_finds(always):
 
 
 def test_light_inputs_are_no_matter(always):
-    p_x, p = light_inputs()
+    p_x, p = light_inputs(4, [9, 10, 14])
     found = solve_many((p_x, p), [30.0, 300.0, 1500.0])
     assert (found.status == 0).all()
     assert sum(always) <= 1
