@@ -1,5 +1,6 @@
 """Thousands of lanes at once: what lane after lane finds, and the parts that make it fast."""
 
+import threading
 import time
 
 import jax
@@ -79,20 +80,21 @@ def test_few_evaluations_are_reported_as_such(always):
 
 def test_an_interrupt_ends_all_threads(always, monkeypatch):
     monkeypatch.setattr(many_lanes, "PART", 1)
-    search, ended = many_lanes._Work.search, []
+    solve, all_run, ended = many_lanes._Work.solve, threading.Barrier(4), []
 
-    def interrupted(work, lanes):
+    def interrupted(work):
+        all_run.wait()
         if 0 in work.problem:
             raise KeyboardInterrupt
         while not work.compiled.stopped:
             time.sleep(0.01)
         try:
-            return search(work, lanes)
+            solve(work)
         except RuntimeError as error:
             ended.append(str(error))
             raise
 
-    monkeypatch.setattr(many_lanes._Work, "search", interrupted)
+    monkeypatch.setattr(many_lanes._Work, "solve", interrupted)
     with pytest.raises(KeyboardInterrupt):
         solve_many(problems(4), BETAS)
     assert ended == ["another thread has failed"] * 3
