@@ -15,9 +15,10 @@ EM_STEPS = 3
 NEWTON_STEPS = 6
 MERGES = 3
 """Pairs of clusters that a round tries to merge."""
-DEAD = 1e-12, 0.1
-"""Weight below which a cluster is dropped, but no more than this share of the lightest input: what it carried is far
-below the resolution of the free energy, but where a label is impossible without it c is large."""
+DEAD = 1e-12
+"""Weight below which a cluster is dropped, see `fading`: what it carried is far below the resolution of F."""
+SHARE = 0.1
+"""Of the lightest input: no cluster as heavy is dropped."""
 DYING = 0.1
 """Share of the slope that is added to the curvature of a cluster that loses weight, so that it fades in some steps."""
 SPLITS = (1.0, 0.8, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.003, 0.001, 0.0003)
@@ -91,10 +92,16 @@ def _floored(z: Array) -> Array:
     return jnp.maximum(z, jnp.finfo(z.dtype).tiny)
 
 
-def _without_dead(problem: Problem, weights: Array) -> Array:
-    most, share = DEAD
-    lightest = jnp.where(problem.p_x > 0, problem.p_x, 1.0).min()
-    return jnp.where(weights < jnp.minimum(most, share * lightest), 0.0, weights)
+def fading(p_x: Any, limit: float) -> Array:
+    """Weight below which a cluster has faded: the limit, or a share of the lightest input if that is less.
+
+    Next to a label that is impossible, a large beta makes it dear to be without the cluster of an input however light.
+
+    Args:
+        p_x: shape (..., n), 0 for inputs that are not there.
+        limit: for inputs that are not light.
+    """
+    return jnp.minimum(limit, SHARE * jnp.where(p_x > 0, p_x, 1.0).min(axis=-1))
 
 
 def _free_energy(problem: Problem, beta: Array, weights: Array, logits: Array) -> Array:
@@ -289,7 +296,7 @@ def polish(problem: Problem, beta: Array, weights: Array, logits: Array, limit: 
     weights, logits, _, _ = jax.lax.fori_loop(
         0, POLISH_STEPS, lambda _, carry: _newton_step(problem, beta, limit, carry), start
     )
-    weights = _without_dead(problem, weights)
+    weights = jnp.where(weights < fading(problem.p_x, DEAD), 0.0, weights)
     return weights / weights.sum(), logits, _instability(problem, beta, weights, logits)[0].max()
 
 
@@ -344,7 +351,7 @@ def insertion(
         new_weights, new_logits, new_damping, energy = jax.lax.fori_loop(
             0, NEWTON_STEPS, lambda _, carry: _newton_step(problem, beta, limit, carry), start
         )
-        new_weights = _without_dead(problem, new_weights)
+        new_weights = jnp.where(new_weights < fading(problem.p_x, DEAD), 0.0, new_weights)
         start = new_weights, new_logits, jnp.zeros(2 * new_weights.shape, bool), energy
         new_weights, new_logits, _, _ = jax.lax.fori_loop(
             0, MERGES, lambda _, carry: _merge(problem, beta, carry), start

@@ -12,7 +12,7 @@ from jax.scipy.special import logsumexp
 from ibjax.bottleneck.blahut_arimoto import LOG_FLOOR, log_likelihood
 from ibjax.bottleneck.certificate import Gap, GapKind, certifiable, optimality_gap, search
 from ibjax.bottleneck.chunks import in_chunks
-from ibjax.bottleneck.insertion import insertion_weight
+from ibjax.bottleneck.insertion import fading, insertion_weight
 from ibjax.bottleneck.newton import newton
 from ibjax.bottleneck.squarem import squarem
 from ibjax.bottleneck.table import Table
@@ -27,9 +27,8 @@ LOOSE, FIRST = 1e-4, 60
 """Residual, nats, or else evaluations, at which clusters that have met are taken for one: most are in place by then."""
 MET = 1e-2
 """Euclidean distance below which two clusters have met; what that loses, the search gives back."""
-LIGHT = 1e-7, 0.1
-"""Weight below which a cluster has faded, but no more than this share of the lightest input: next to a label that is
-impossible a large beta makes it dear to be without."""
+LIGHT = 1e-7
+"""Weight below which a cluster has faded, see `ibjax.bottleneck.insertion.fading`."""
 STEPS = 60
 """Evaluations that a lane gets beyond the limit to settle without its faded clusters once all is solved."""
 BLOCK = 30
@@ -116,7 +115,7 @@ def solve_many_labels(
     clusters, gap = state.clusters, np.full(lanes, np.inf)
     p_x, p = (jnp.asarray(a) for a in tables)
     certified = len(tables.p_x) == 1 and certifiable(tables.p_x[0], tables.p_y_given_x[0])
-    faded = np.array([light(a) for a in tables.p_x])[problem]
+    faded = np.asarray(fading(p_x, LIGHT))[problem]
     work = _Work(p_x, p, problem, beta, faded, max_iterations, certified, longest)
     many = np.flatnonzero([start is None and len(c.log_weights) > 1 for c in clusters])
     first = work._replace(max_iterations=min(FIRST, max_iterations))
@@ -182,7 +181,7 @@ def follow(table: Table, clusters: Clusters, beta: float, tolerance: float) -> F
     bound = optimality_gap(
         p_x, p, np.array([beta]), log_z[None], decoder[None, _heaviest(new)], tolerance=tolerance / 10
     )
-    live = np.exp(new.log_weights) >= light(p_x)
+    live = np.exp(new.log_weights) >= fading(p_x, LIGHT)
     return Followed(new, float(values[live].max()), max(float(bound.gap[0]), float(residual)))
 
 
@@ -196,7 +195,7 @@ def _follow_lane(p_x, p, beta, log_weights, log_decoder, tolerance):
 
 
 class _Work(NamedTuple):
-    """What all lanes are given: tables, stacked, which of them is a lane's, and beta; and `light` of every lane."""
+    """All tables, stacked; of every lane its table, beta, and the weight below which its clusters have faded."""
 
     p_x: jax.Array
     p_y_given_x: jax.Array
@@ -227,12 +226,6 @@ def starts(table: Table) -> tuple[Clusters, Clusters, float]:
     threshold = min(alone, 1 / max(sigma[1:2].sum(), 1e-30) ** 2)
     weights = np.log(np.concatenate([[0.5], p_x / 2]))
     return Clusters(np.zeros(1), log_p_y), Clusters(weights, np.concatenate([log_p_y, _log(p)])), threshold
-
-
-def light(p_x: np.ndarray) -> float:
-    """Weight below which a cluster has faded."""
-    most, share = LIGHT
-    return min(most, share * float(p_x[p_x > 0].min()))
 
 
 def _log(p: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 from ibjax.bottleneck.blahut_arimoto import evaluated, log_likelihood
 from ibjax.bottleneck.chunks import in_chunks
 from ibjax.bottleneck.dense_newton import dense_newton
+from ibjax.bottleneck.insertion import fading
 from ibjax.bottleneck.many_labels import (
     INSERTIONS,
     LIGHT,
@@ -336,10 +337,7 @@ def _newton_chunk(tables, tolerance, problem, beta, met, log_weights, log_decode
 
 
 def _without_light(p_x, log_weights):
-    """As `ibjax.bottleneck.many_labels.light` has it."""
-    most, share = LIGHT
-    light = jnp.minimum(most, share * jnp.where(p_x > 0, p_x, 1.0).min())
-    return jnp.where(log_weights >= jnp.log(light), log_weights, -jnp.inf)
+    return jnp.where(log_weights >= jnp.log(fading(p_x, LIGHT)), log_weights, -jnp.inf)
 
 
 @_jit
