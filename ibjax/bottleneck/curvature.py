@@ -54,7 +54,8 @@ def blocks(beta, decoder, mass, spread, damping, along) -> Blocks:
         damping: added to the curvature of a step of Blahut-Arimoto, relative.
         along: curvature along p(y|t)^1/2, where ln p(t) is counted; shape (T,).
     """
-    unit, tiny = jnp.sqrt(decoder[:, None] * decoder), 1e3 * jnp.finfo(decoder.dtype).tiny
+    root, tiny = jnp.sqrt(decoder), 1e3 * jnp.finfo(decoder.dtype).tiny
+    unit = root[:, None] * root  # the product of two small p(y|t) would be 0
     scaled = beta * spread / unit
     power, logarithm = scaled / (mass + tiny), 0.0
     for k in range(POWERS):

@@ -35,8 +35,9 @@ MOST_INPUTS, MOST_LABELS = 128, 8
 """Above these building the Hessian takes longer than multiplying with it."""
 LARGEST_BETA = 1e4
 """Above it single precision does not tell clusters apart."""
-CHUNK, FEWEST = 32, 4
-"""Most lanes of a program and fewest."""
+CHUNK, FEWEST, CHUNKS = 32, 4, 8
+"""Most lanes that are worked on at once and fewest, and chunks of them in a call: a call costs a third of a
+millisecond, much of it of the one thread at a time that Python runs."""
 SLOTS, NEWTON_SLOTS, SEARCH_SLOTS = 512, 256, 1024
 """Clusters of all its lanes, between: about what the caches hold. The arrays of Newton's method are larger, and its
 lanes take different numbers of steps; the search's are smaller."""
@@ -112,7 +113,7 @@ def solve_many_lanes(
     )
     clusters = [each for work in works for each in work.clusters()]
     clusters = [clusters[i] for i in back]
-    failed = np.flatnonzero(~(gap <= tolerance) & (iterations < max_iterations))
+    failed = np.flatnonzero((gap > tolerance) & (iterations < max_iterations))
     if len(failed):
         again = solve_many_labels(
             tables, problem[failed], beta[failed], tolerance, max_iterations, start=[clusters[i] for i in failed]
@@ -215,8 +216,8 @@ class _Work:
             run = functools.partial(program, self.tables, self.tolerance)
             clusters = self.log_weights[these, :slots], self.log_decoder[these, :slots], self.log_z[these]
             met = np.array(MET)[np.minimum(self.rounds[these], len(MET) - 1)]
-            arguments = self.problem[these], self.beta[these], met, *clusters
-            call = functools.partial(in_chunks, run, *arguments, chunk=_chunk(program, slots))
+            arguments = np.arange(len(these)), self.problem[these], self.beta[these], met, *clusters
+            call = functools.partial(in_chunks, run, *arguments, chunk=CHUNKS * _chunk(program, slots))
             yield these, self.compiled.run((program, slots), call)
 
     def clusters(self) -> list[Clusters]:
@@ -236,7 +237,7 @@ class _Work:
 
     def follow(self, lanes: np.ndarray, before: np.ndarray) -> None:
         """Start lanes that may have several clusters from those of the lanes before."""
-        takes = (before >= 0) & (self.used[lanes] > 1)
+        takes = (before >= 0) & (self.used[lanes] > 1) & (self.used[before] > 0)
         for a in (self.log_weights, self.log_decoder, self.used):
             a[lanes[takes]] = a[before[takes]]
 
@@ -273,8 +274,10 @@ class _Work:
         self.rounds[lanes] += 1
         self.looks[lanes] = 0
         for these, (value, weights, points) in self.each(_search_chunk, lanes):
-            self.gap[these] = np.maximum(np.maximum(value, self.residual[these]), 0.0)
-            left = ~(self.gap[these] <= self.tolerance) & (self.iterations[these] < self.max_iterations)
+            gap = np.maximum(np.maximum(value, self.residual[these]), 0.0)
+            # Where ln Z(x) is not a number no place is a peak, and there is nothing to go on with.
+            self.gap[these] = np.where(np.isfinite(value), gap, np.nan)
+            left = (self.gap[these] > self.tolerance) & (self.iterations[these] < self.max_iterations)
             self.insert(these[left], weights[left], points[left])
             self.residual[these[left]] = np.inf
             refused.append(these[left & (self.rounds[these] < ROUNDS)])
@@ -301,11 +304,35 @@ def _grouped(sorted_: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, list[
     return keys, np.split(values, first[1:])
 
 
-_jit = functools.partial(jax.jit, compiler_options={"xla_cpu_multi_thread_eigen": False})
-"""A program stays in its thread: handing parts of it to others costs a tenth of the time where all are busy."""
+def _program(function: Callable[..., Any]) -> Any:
+    """Compile a function of the lanes of a chunk as one of those of up to `CHUNKS`, chunk after chunk.
+
+    Before the arrays comes the number of every lane, counted on from one to the next. `in_chunks` repeats the last lane
+    to fill a call: chunks of nothing else are left out.
+    """
+
+    # Handing parts of a program to other threads costs a tenth of the time where all are busy.
+    @functools.partial(jax.jit, compiler_options={"xla_cpu_multi_thread_eigen": False})
+    @functools.wraps(function)
+    def run(tables, tolerance, number, *arrays):
+        size = len(number) // CHUNKS
+        used = (number[-1] - number[0]) // size + 1
+        chunks = tuple(a.reshape(CHUNKS, size, *a.shape[1:]) for a in arrays)
+
+        def one(k):
+            return function(tables, tolerance, *(a[k] for a in chunks))
+
+        def step(k, results):
+            return jax.tree.map(lambda a, new: a.at[k].set(new), results, one(k))
+
+        start = jax.tree.map(lambda a: jnp.zeros((CHUNKS, *a.shape), a.dtype), jax.eval_shape(one, 0))
+        results = jax.lax.fori_loop(0, used, step, start)
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), results)
+
+    return run
 
 
-@_jit
+@_program
 def _merge_chunk(tables, tolerance, problem, beta, met, log_weights, log_decoder, log_z):
     """In single precision: what is merged too much, the search gives back."""
 
@@ -318,7 +345,7 @@ def _merge_chunk(tables, tolerance, problem, beta, met, log_weights, log_decoder
     return jax.vmap(lane)(problem, *rest)
 
 
-@_jit
+@_program
 def _newton_chunk(tables, tolerance, problem, beta, met, log_weights, log_decoder, log_z):
     def lane(problem, beta, met, log_weights, log_decoder):
         p_x, p = (a[problem] for a in tables)
@@ -340,7 +367,7 @@ def _without_light(p_x, log_weights):
     return jnp.where(log_weights >= jnp.log(fading(p_x, LIGHT)), log_weights, -jnp.inf)
 
 
-@_jit
+@_program
 def _search_chunk(tables, tolerance, problem, beta, met, log_weights, log_decoder, log_z):
     """The largest ln c, and clusters to insert with their weights."""
 

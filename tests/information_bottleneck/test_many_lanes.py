@@ -12,7 +12,7 @@ from information_bottleneck.test_many_labels import light_inputs
 from information_bottleneck.test_solve_many import problems
 
 from ibjax.bottleneck import many_lanes, solve_many
-from ibjax.bottleneck.curvature import blocks
+from ibjax.bottleneck.curvature import blocks, spread_about
 from ibjax.bottleneck.dense_newton import dense_newton, solve_positive
 from ibjax.bottleneck.merging import merged
 from ibjax.bottleneck.newton import newton
@@ -100,6 +100,23 @@ def test_an_interrupt_ends_all_threads(always, monkeypatch):
     assert ended == ["another thread has failed"] * 3
 
 
+def test_a_lane_that_is_not_a_number_says_so(always, monkeypatch):
+    newton = many_lanes._Work.newton
+
+    def broken(work, lanes):
+        result = newton(work, lanes)
+        this = (work.problem == 1) & (work.beta == 3.0)
+        work.log_z[this], work.log_weights[this], work.used[this] = np.nan, -np.inf, 0
+        return result
+
+    monkeypatch.setattr(many_lanes._Work, "newton", broken)
+    found = solve_many(problems(4), BETAS)
+    bad = np.zeros((4, 4), bool)
+    bad[1, list(BETAS).index(3.0)] = True
+    np.testing.assert_array_equal(found.status, np.where(bad, 2, 0))
+    assert np.isnan(found.gap[bad]).all()
+
+
 def test_it_is_chosen_for_many_lanes_of_small_tables():
     many = np.full(20_000, 5.0)
     assert many_lanes.fits(64, 4, many)
@@ -117,6 +134,20 @@ def test_positive_equations(n):
     with jax.enable_x64(True):
         found = jax.vmap(solve_positive)(jnp.asarray(matrix), jnp.asarray(right))
     np.testing.assert_allclose(found, np.linalg.solve(matrix, right[..., None])[..., 0], rtol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_blocks_of_a_cluster_without_two_labels(dtype):
+    """Their product is below the smallest number."""
+    least = np.sqrt(np.finfo(dtype).tiny) / 10
+    decoder = np.array([[0.6, 0.4, least, least]], dtype).T
+    share, p = np.array([[0.5], [0.5]], dtype), np.array([[0.7, 0.3, 0.0, 0.0], [0.5, 0.5, 0.0, 0.0]], dtype)
+    with jax.enable_x64(dtype == np.float64):
+        spread = spread_about(*(jnp.asarray(a) for a in (share, p, decoder)))
+        found = blocks(3.0, jnp.asarray(decoder), jnp.ones(1, dtype), spread, 0.0, jnp.ones(1, dtype))
+    assert found.root.dtype == dtype
+    assert all(np.isfinite(np.asarray(a)).all() for a in found)
+    np.testing.assert_allclose(found.instability, 3.0 * 0.01 * (1 / 0.6 + 1 / 0.4), rtol=1e-3)
 
 
 def test_blocks_are_inverted_and_their_sign_is_seen():
